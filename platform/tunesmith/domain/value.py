@@ -1,0 +1,52 @@
+"""The base of every domain value: frozen, strict about unknown fields, and its own wire form."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, PlainSerializer
+
+Scalar = str | int | float | bool | None
+"""A JSON scalar: what a parameter's value may be."""
+
+
+def render_time(moment: datetime) -> str:
+    """ISO 8601 in UTC with `Z`, to the millisecond: every time on the wire."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Time = Annotated[datetime, PlainSerializer(render_time, return_type=str, when_used="json")]
+"""A moment, always aware and in UTC."""
+
+
+class Value(BaseModel):
+    """A frozen value; a change is `value.evolve(field=...)`, never an assignment."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null", protected_namespaces=())
+
+    def evolve(self, **changes: Any) -> Any:
+        """A copy with some fields changed; the changes are not validated again."""
+        return self.model_copy(update=changes)
+
+
+def utcnow() -> datetime:
+    """The present moment, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+def finite(number: Any) -> float | None:
+    """The number as a float, or None for NaN, an infinity or something that is no number."""
+    try:
+        value = float(number)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return value if math.isfinite(value) else None
+
+
+def finite_only(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """The metrics whose values are finite numbers; the others cannot be stored or compared."""
+    pairs = ((name, finite(value)) for name, value in metrics.items())
+    return {name: value for name, value in pairs if value is not None}

@@ -1,0 +1,273 @@
+"""Every error that the platform raises, on the server and, by its code, again in the client.
+
+    TunesmithError
+    ├── BadRequest (400)           INVALID_REQUEST
+    │   ├── InvalidBody            INVALID_BODY
+    │   ├── InvalidSpace           INVALID_SPACE
+    │   ├── InvalidOptimizer       INVALID_OPTIMIZER
+    │   ├── InvalidCursor          INVALID_CURSOR
+    │   └── GridTooLarge           GRID_TOO_LARGE
+    ├── Unauthenticated (401)      UNAUTHENTICATED
+    ├── Forbidden (403)            FORBIDDEN
+    ├── NotFound (404)             NOT_FOUND
+    │   ├── ExperimentNotFound     EXPERIMENT_NOT_FOUND
+    │   ├── JobNotFound            JOB_NOT_FOUND
+    │   └── TrialNotFound          TRIAL_NOT_FOUND
+    ├── MethodNotAllowed (405)     METHOD_NOT_ALLOWED
+    ├── Conflict (409)             CONFLICT
+    │   ├── JobActive              JOB_ACTIVE
+    │   ├── StateForbids           STATE_FORBIDS
+    │   ├── ExperimentArchived     EXPERIMENT_ARCHIVED
+    │   ├── IdempotencyMismatch    IDEMPOTENCY_MISMATCH
+    │   ├── NodeTypeUnavailable    NODE_TYPE_UNAVAILABLE
+    │   └── LeaseLost              LEASE_LOST
+    ├── PayloadTooLarge (413)      PAYLOAD_TOO_LARGE
+    ├── TooManyRequests (429)      TOO_MANY_REQUESTS
+    ├── Internal (500)             INTERNAL
+    ├── Unavailable (503)          UNAVAILABLE
+    │   ├── DatabaseUnavailable    DATABASE_UNAVAILABLE
+    │   └── StorageUnavailable     STORAGE_UNAVAILABLE
+    ├── ConnectionFailed           CONNECTION_FAILED     (client only: no answer came)
+    └── InvalidSettings            INVALID_SETTINGS      (start-up only)
+
+The docstring of a class is its default message. `status` is the HTTP status that the service answers with.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+
+class TunesmithError(Exception):
+    """Something went wrong in tunesmith."""
+
+    code: ClassVar[str] = "ERROR"
+    status: ClassVar[int] = 500
+    extra: ClassVar[Mapping[str, Any]] = {}
+    """Fields that a surface adds to the error's body, for instance `status: "missing"`."""
+
+    def __init__(self, message: str | None = None, **details: Any) -> None:
+        self.message = message or inspect.cleandoc(type(self).__doc__ or type(self).__name__)
+        self.details = details
+        super().__init__(self.message)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild, (type(self), self.message, self.details))
+
+    def body(self) -> dict[str, Any]:
+        """The JSON body of the answer: one shape on every surface."""
+        return {
+            "error": self.message,
+            "detail": self.message,
+            "error_type": type(self).__name__,
+            "code": self.code,
+            "details": self.details,
+            **self.extra,
+        }
+
+
+def _rebuild(kind: type[TunesmithError], message: str, details: dict[str, Any]) -> TunesmithError:
+    return kind(message, **details)
+
+
+class BadRequest(TunesmithError):
+    """The request is invalid."""
+
+    code, status = "INVALID_REQUEST", 400
+
+
+class InvalidBody(BadRequest):
+    """The request body is invalid."""
+
+    code = "INVALID_BODY"
+
+
+class InvalidSpace(BadRequest):
+    """The search space is invalid."""
+
+    code = "INVALID_SPACE"
+
+
+class InvalidOptimizer(BadRequest):
+    """The optimizer is invalid."""
+
+    code = "INVALID_OPTIMIZER"
+    extra = {"status": "failed"}
+
+    def body(self) -> dict[str, Any]:
+        """The error's body, with the `message` that the experiments surface promises."""
+        return {**super().body(), "message": self.message}
+
+
+class InvalidCursor(BadRequest):
+    """The cursor is not one that this list gave out; start again without a cursor."""
+
+    code = "INVALID_CURSOR"
+
+
+class GridTooLarge(InvalidOptimizer):
+    """The grid has too many points."""
+
+    code = "GRID_TOO_LARGE"
+
+
+class Unauthenticated(TunesmithError):
+    """Sign in, or send a bearer token."""
+
+    code, status = "UNAUTHENTICATED", 401
+
+
+class Forbidden(TunesmithError):
+    """You may not do that."""
+
+    code, status = "FORBIDDEN", 403
+
+
+class NotFound(TunesmithError):
+    """There is nothing here."""
+
+    code, status = "NOT_FOUND", 404
+
+
+class ExperimentNotFound(NotFound):
+    """No experiment has that id."""
+
+    code = "EXPERIMENT_NOT_FOUND"
+    extra = {"status": "missing"}
+
+
+class JobNotFound(NotFound):
+    """No job has that id."""
+
+    code = "JOB_NOT_FOUND"
+    extra = {"status": "missing", "job": {}}
+
+
+class TrialNotFound(NotFound):
+    """The experiment has no trial of that number."""
+
+    code = "TRIAL_NOT_FOUND"
+
+
+class MethodNotAllowed(TunesmithError):
+    """That method is not allowed here."""
+
+    code, status = "METHOD_NOT_ALLOWED", 405
+
+
+class Conflict(TunesmithError):
+    """The request conflicts with the present state."""
+
+    code, status = "CONFLICT", 409
+
+
+class JobActive(Conflict):
+    """Experiment already enqueued or running"""
+
+    code = "JOB_ACTIVE"
+    extra = {"status": "failed"}
+
+    def body(self) -> dict[str, Any]:
+        """The error's body, with the `message` that the experiments surface promises."""
+        return {**super().body(), "message": self.message}
+
+
+class StateForbids(Conflict):
+    """The job's state does not allow that."""
+
+    code = "STATE_FORBIDS"
+
+
+class ExperimentArchived(Conflict):
+    """The experiment is archived; restore it with PATCH {"archived": false} first."""
+
+    code = "EXPERIMENT_ARCHIVED"
+
+
+class IdempotencyMismatch(Conflict):
+    """This Idempotency-Key was used with another request; use a new key."""
+
+    code = "IDEMPOTENCY_MISMATCH"
+
+
+class NodeTypeUnavailable(Conflict):
+    """The cluster has no node of the type that the experiment asks for."""
+
+    code = "NODE_TYPE_UNAVAILABLE"
+
+
+class LeaseLost(Conflict):
+    """The job is no longer held under this lease."""
+
+    code = "LEASE_LOST"
+
+
+class PayloadTooLarge(TunesmithError):
+    """The request body is too large."""
+
+    code, status = "PAYLOAD_TOO_LARGE", 413
+
+
+class TooManyRequests(TunesmithError):
+    """Too many requests; wait a moment."""
+
+    code, status = "TOO_MANY_REQUESTS", 429
+
+
+class Internal(TunesmithError):
+    """An unexpected error; the request id finds it in the server's log."""
+
+    code, status = "INTERNAL", 500
+
+
+class Unavailable(TunesmithError):
+    """The service cannot answer now; try again in a moment."""
+
+    code, status = "UNAVAILABLE", 503
+
+
+class DatabaseUnavailable(Unavailable):
+    """The database cannot be reached or written; try again in a moment."""
+
+    code = "DATABASE_UNAVAILABLE"
+
+
+class StorageUnavailable(Unavailable):
+    """The artefact storage cannot be reached; try again in a moment."""
+
+    code = "STORAGE_UNAVAILABLE"
+
+
+class ConnectionFailed(TunesmithError):
+    """The server did not answer."""
+
+    code = "CONNECTION_FAILED"
+
+
+class InvalidSettings(TunesmithError):
+    """A setting is invalid."""
+
+    code, status = "INVALID_SETTINGS", 500
+
+
+def tree(root: type[TunesmithError] = TunesmithError) -> Iterator[type[TunesmithError]]:
+    """Every error class, sub-subclasses included."""
+    yield root
+    for child in root.__subclasses__():
+        yield from tree(child)
+
+
+def from_body(status: int, body: Mapping[str, Any]) -> TunesmithError:
+    """The error that the server raised, made again from its answer."""
+    by_code = {kind.code: kind for kind in tree()}
+    kind = by_code.get(str(body.get("code"))) or _by_status(status)
+    details = body.get("details")
+    message = str(body.get("error") or body.get("detail") or f"the server answered {status}")
+    return _rebuild(kind, message, dict(details) if isinstance(details, Mapping) else {})
+
+
+def _by_status(status: int) -> type[TunesmithError]:
+    fallback = BadRequest if 400 <= status < 500 else Internal
+    return next((kind for kind in tree() if kind.status == status and kind is not TunesmithError), fallback)

@@ -1,0 +1,148 @@
+"""Settings: one frozen class, read once from `TUNESMITH_*` and passed down; an unknown variable is an error."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tunesmith.errors import InvalidSettings
+
+PREFIX = "TUNESMITH_"
+TRIAL_VARIABLES = ("METRICS", "JOB_ID", "TRIAL_NUMBER", "EXPERIMENT_ID", "TRIAL_DIR", "EXIT_CODE", "ATTEMPT")
+"""Set by the platform in a trial's environment, with `PARAM_*`: no settings, and no error when a trial calls the CLI."""
+
+
+class Settings(BaseModel):
+    """Everything that can be set; `TUNESMITH_DATA_DIR` sets `data_dir`, and so on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data_dir: Path = Path(".tunesmith")
+    """SQLite file, artefacts, logs, run file: everything of one platform lies here."""
+    database_url: str | None = None
+    """SQLAlchemy URL; unset: SQLite in the data directory. `postgresql://...` goes through psycopg 3."""
+    storage: str | None = None
+    """Where logs and artefacts go: a directory or `s3://bucket/prefix`; unset: `artifacts` in the data directory."""
+    host: str = "127.0.0.1"
+    """Address that the service listens on; anything but loopback needs authentication."""
+    port: int = Field(default=8000, ge=0, le=65535)
+    """Port that the service listens on; 0: a free one."""
+    mode: Literal["dev", "prod"] = "dev"
+    """`dev`: no sign-in, loopback only; `prod`: sign-in required."""
+    container: bool = False
+    """Says that this process runs in a container whose ports the host publishes on loopback only: `dev` may then listen on all."""
+    api_replicas: int | None = Field(default=None, ge=1, le=1000)
+    """Processes that answer requests; unset: 2 on two cores or more, else 1."""
+    ray_address: str | None = None
+    """Ray cluster to join (also `RAY_ADDRESS`); unset: `tunesmith up` starts one on this machine."""
+    num_cpus: int | None = Field(default=None, ge=1)
+    """CPU slots of the Ray that `tunesmith up` starts; unset: the machine's cores."""
+    object_store_bytes: int = Field(default=200_000_000, ge=80_000_000)
+    """Shared memory for Ray's object store, in bytes."""
+    dashboard: bool = True
+    """Whether the Ray that `tunesmith up` starts has its dashboard (on loopback, some 200 MB)."""
+    max_running_jobs: int = Field(default=20, ge=1)
+    """Jobs that run at once; the others wait in the queue."""
+    lease_s: float = Field(default=8.0, ge=1)
+    """Seconds until a job whose runner went silent is taken up again."""
+    warm_workers: int = Field(default=2, ge=0)
+    """Trial processes kept warm when idle, so that the next job starts at once (no more than the cluster has CPUs)."""
+    worker_idle_s: float = Field(default=60.0, ge=0)
+    """Seconds until an idle trial process beyond the warm ones ends and frees its node."""
+    max_body_bytes: int = Field(default=4_000_000, ge=1000)
+    """Largest request body, in bytes."""
+    max_grid_points: int = Field(default=100_000, ge=1)
+    """Largest grid that a job may ask for."""
+    terminate_grace_s: float = Field(default=5.0, ge=0)
+    """Seconds between TERM and KILL when a trial is stopped."""
+    node_types: tuple[str, ...] = ()
+    """Instance types that the cluster can start (JSON list), besides those that it has."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """How much the server's own log says."""
+
+    @property
+    def database(self) -> str:
+        """The SQLAlchemy URL in force."""
+        if self.database_url is None:
+            return f"sqlite:///{self.data_dir.absolute() / 'tunesmith.db'}"
+        for plain in ("postgresql://", "postgres://"):
+            if self.database_url.startswith(plain):
+                return "postgresql+psycopg://" + self.database_url.removeprefix(plain)
+        return self.database_url
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the database is a file of this machine."""
+        return self.database.startswith("sqlite")
+
+    @property
+    def artifacts(self) -> str:
+        """The storage in force: an absolute directory or an `s3://` URL."""
+        if self.storage is None:
+            return str(self.data_dir.absolute() / "artifacts")
+        return self.storage if "://" in self.storage else str(Path(self.storage).absolute())
+
+    @property
+    def run_file(self) -> Path:
+        """Where a running platform says its process id, addresses and ports."""
+        return self.data_dir.absolute() / "run.json"
+
+    @property
+    def replicas(self) -> int:
+        """API replicas in force."""
+        return self.api_replicas or (2 if (os.cpu_count() or 1) > 1 else 1)
+
+    def environment(self) -> dict[str, str]:
+        """The settings as environment variables, to hand them to another process."""
+        values = self.model_dump(mode="json", exclude_unset=True)
+        values["data_dir"] = str(self.data_dir.absolute())
+        return {PREFIX + name.upper(): _as_variable(value) for name, value in values.items() if value is not None}
+
+
+def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+    """Read the settings. Raises InvalidSettings that names the variable, its value and the nearest known name."""
+    environ = os.environ if environ is None else environ
+    _refuse_unknown(environ)
+    values: dict[str, Any] = {}
+    for name in Settings.model_fields:
+        if (raw := environ.get(PREFIX + name.upper())) not in (None, ""):
+            values[name] = _split(raw) if name == "node_types" else raw
+    if "ray_address" not in values and environ.get("RAY_ADDRESS"):
+        values["ray_address"] = environ["RAY_ADDRESS"]
+    values |= {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = PREFIX + str(first["loc"][0]).upper()
+        raise InvalidSettings(f"{name}={first['input']!r}: {first['msg']}", variable=name) from error
+
+
+def secret_token() -> str:
+    """A fresh secret, 256 bits in hexadecimal."""
+    return secrets.token_hex(32)
+
+
+def _refuse_unknown(environ: Mapping[str, str]) -> None:
+    known = [PREFIX + name.upper() for name in Settings.model_fields] + [PREFIX + name for name in TRIAL_VARIABLES]
+    known.append(PREFIX + "URL")
+    for name in environ:
+        if name.startswith(PREFIX) and name not in known and not name.startswith(PREFIX + "PARAM_"):
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else "; `tunesmith settings` lists them all"
+            raise InvalidSettings(f"{name} is no setting{hint}", variable=name)
+
+
+def _split(raw: str) -> Any:
+    return json.loads(raw) if raw.startswith("[") else tuple(part.strip() for part in raw.split(",") if part.strip())
+
+
+def _as_variable(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

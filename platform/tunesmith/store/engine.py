@@ -1,0 +1,111 @@
+"""Opening the database: SQLite in WAL mode or PostgreSQL, transactions, and the one place where its errors are translated."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DatabaseError, InterfaceError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import StaticPool
+
+from tunesmith.errors import DatabaseUnavailable, InvalidSettings
+
+BUSY_TIMEOUT_S = 20
+"""Seconds that a writer waits for another one on SQLite."""
+CONNECT_TIMEOUT_S = 5
+"""Seconds that a connection to PostgreSQL may take."""
+
+
+def open_engine(url: str, pool_size: int = 5) -> Engine:
+    """An engine for `sqlite:///path`, `sqlite://` (in memory) or `postgresql+psycopg://...`.
+
+    Raises:
+        InvalidSettings: the URL is none, or names another database.
+    """
+    try:
+        parsed = make_url(url)
+        return _sqlite(parsed) if parsed.get_backend_name() == "sqlite" else _postgres(parsed, pool_size)
+    except (NoSuchModuleError, ValueError, TypeError) as error:
+        raise InvalidSettings(f"TUNESMITH_DATABASE_URL={url!r}: {error}") from error
+    except Exception as error:
+        if "Could not parse" in str(error):
+            raise InvalidSettings(f"TUNESMITH_DATABASE_URL={url!r} is no SQLAlchemy URL") from error
+        raise
+
+
+def _sqlite(url: URL) -> Engine:
+    memory = url.database in (None, "", ":memory:")
+    if not memory:
+        Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(
+        url,
+        json_serializer=_dumps,
+        connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False, "isolation_level": None},
+        **({"poolclass": StaticPool} if memory else {"pool_size": 20, "max_overflow": 40}),
+    )
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: Any) -> None:
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "cache_size=-32000", "mmap_size=268435456"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # The driver's own BEGIN is off: a writer takes the write lock at once instead of failing at its first write.
+        immediate = connection.get_execution_options().get("writes", True)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+    return engine
+
+
+def _postgres(url: URL, pool_size: int) -> Engine:
+    if url.get_backend_name() != "postgresql":
+        raise InvalidSettings(f"TUNESMITH_DATABASE_URL: {url.get_backend_name()} is not supported; use sqlite or postgresql")
+    return create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        json_serializer=_dumps,
+        pool_size=pool_size,
+        max_overflow=20,
+        pool_pre_ping=True,
+        pool_recycle=1800,
+        connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "tunesmith"},
+    )
+
+
+@contextmanager
+def transaction(engine: Engine, writes: bool) -> Iterator[Connection]:
+    """One transaction, committed at the end and rolled back on an error.
+
+    Raises:
+        DatabaseUnavailable: the database is out of reach, locked for too long, or its disk is full.
+    """
+    try:
+        with engine.connect().execution_options(writes=writes) as connection, connection.begin():
+            yield connection
+    except (OperationalError, InterfaceError, PoolTimeout) as error:
+        raise DatabaseUnavailable(f"{DatabaseUnavailable.__doc__} ({_cause(error)})") from error
+    except DatabaseError as error:
+        if "disk" in str(error).lower() or "malformed" in str(error).lower():
+            raise DatabaseUnavailable(f"{DatabaseUnavailable.__doc__} ({_cause(error)})") from error
+        raise
+
+
+def ping(engine: Engine) -> None:
+    """Raise DatabaseUnavailable unless the database answers."""
+    with transaction(engine, writes=False) as connection:
+        connection.execute(text("SELECT 1"))
+
+
+def _cause(error: Exception) -> str:
+    original = getattr(error, "orig", None) or error
+    return str(original).strip().splitlines()[0][:200] if str(original).strip() else type(original).__name__
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, allow_nan=False, separators=(",", ":"))

@@ -1,0 +1,37 @@
+"""Queries on events: numbered per job, in the order of their commits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from sqlalchemy import select, update
+
+from tunesmith.domain import Event, Job, utcnow
+from tunesmith.store.queries import Queries
+from tunesmith.store.rows import event_of
+from tunesmith.store.tables import events, jobs
+
+
+class EventQueries(Queries):
+    """Queries on events."""
+
+    def add_event(self, job_id: str, kind: Literal["state", "trial", "message"], data: Mapping[str, Any]) -> None:
+        """Append one. The job's row hands out the number and stays locked, so that numbers follow commits."""
+        query = update(jobs).where(jobs.c.id == job_id).values(next_seq=jobs.c.next_seq + 1).returning(jobs.c.next_seq)
+        after = self.connection.scalar(query)
+        assert after is not None
+        row = {"job_id": job_id, "seq": after - 1, "kind": kind, "data": dict(data), "at": utcnow()}
+        self.connection.execute(self.insert(events), row)
+
+    def add_state_event(self, job: Job) -> None:
+        """Append the job's present state."""
+        data = {"state": job.state.value, "message": job.message, "attempt": job.attempt}
+        if job.state.ended:
+            data |= {"progress": job.progress.model_dump(mode="json"), "error": job.error}
+        self.add_event(job.id, "state", data)
+
+    def events(self, job_id: str, after: int = 0, limit: int = 1000) -> list[Event]:
+        """The job's events with a number above `after`, in order."""
+        query = select(events).where(events.c.job_id == job_id, events.c.seq > after).order_by(events.c.seq)
+        return [event_of(row) for row in self.connection.execute(query.limit(limit))]

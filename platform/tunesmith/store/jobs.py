@@ -1,0 +1,175 @@
+"""Queries on jobs: making, reading, and the transitions that people ask for."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import and_, or_, select, update
+
+from tunesmith.domain import ACTIVE, TRANSITIONS, Job, JobState, Page, Progress, Search, TrialState, utcnow
+from tunesmith.domain.page import decode_cursor, encode_cursor
+from tunesmith.errors import ExperimentNotFound, InvalidCursor, JobActive, JobNotFound, StateForbids
+from tunesmith.store.events import EventQueries
+from tunesmith.store.rows import job_of
+from tunesmith.store.tables import experiments, jobs
+from tunesmith.store.trials import TrialQueries
+
+
+class JobQueries(EventQueries, TrialQueries):
+    """Queries on jobs."""
+
+    def create_job(
+        self,
+        experiment_id: int,
+        search: Search,
+        total: int | None = None,
+        priority: int = 10,
+        submitted_by: str | None = None,
+        message: str | None = None,
+        state: JobState = JobState.QUEUED,
+    ) -> Job:
+        """Make a job, with the experiment's next run number.
+
+        Raises:
+            ExperimentNotFound: there is no such experiment.
+            JobActive: the experiment has a job that is queued, running, paused or waiting for a retry.
+        """
+        number = self.connection.scalar(
+            update(experiments)
+            .where(experiments.c.id == experiment_id)
+            .values(next_run=experiments.c.next_run + 1)
+            .returning(experiments.c.next_run)
+        )
+        if number is None:
+            raise ExperimentNotFound(f"No experiment has the id {experiment_id}", experiment_id=experiment_id)
+        row = {
+            "id": f"job-{secrets.token_hex(6)}",
+            "experiment_id": experiment_id,
+            "run_number": number - 1,
+            "state": state.value,
+            "priority": priority,
+            "search": search.model_dump(mode="json", exclude_none=True),
+            "progress": Progress(total=total).model_dump(mode="json"),
+            "message": message,
+            "submitted_by": submitted_by,
+            "queued_at": utcnow(),
+            "active": 1 if state in ACTIVE else None,
+        }
+        made = self.connection.execute(
+            self.insert(jobs).values(row).on_conflict_do_nothing().returning(jobs)
+        ).first()
+        if made is None:
+            active = self.active_job(experiment_id)
+            raise JobActive(job_id=active.id if active else None)
+        job = job_of(made)
+        self.add_state_event(job)
+        return job
+
+    def job(self, job_id: str) -> Job:
+        """Read one. Raises JobNotFound."""
+        row = self.connection.execute(select(jobs).where(jobs.c.id == job_id)).first()
+        if row is None:
+            raise JobNotFound(f"No job has the id {job_id!r}", job_id=job_id)
+        return job_of(row)
+
+    def active_job(self, experiment_id: int) -> Job | None:
+        """The experiment's job that is queued, running, paused or waiting for a retry."""
+        query = select(jobs).where(jobs.c.experiment_id == experiment_id, jobs.c.active == 1)
+        row = self.connection.execute(query).first()
+        return None if row is None else job_of(row)
+
+    def jobs(
+        self, states: Collection[JobState] | None = None, cursor: str | None = None, limit: int = 1000,
+        experiment_id: int | None = None,
+    ) -> Page[Job]:
+        """A page of jobs in the given states (all by default), newest first. Raises InvalidCursor."""
+        query = select(jobs).order_by(jobs.c.queued_at.desc(), jobs.c.id.desc()).limit(limit + 1)
+        if states is not None:
+            query = query.where(jobs.c.state.in_([state.value for state in states]))
+        if experiment_id is not None:
+            query = query.where(jobs.c.experiment_id == experiment_id)
+        if cursor:
+            moment, job_id = _job_cursor(cursor)
+            query = query.where(
+                or_(jobs.c.queued_at < moment, and_(jobs.c.queued_at == moment, jobs.c.id < job_id))
+            )
+        rows = self.connection.execute(query).all()
+        found = [job_of(row) for row in rows[:limit]]
+        more = len(rows) > limit
+        return Page(found, encode_cursor(found[-1].queued_at.isoformat(), found[-1].id) if more else None)
+
+    def move_job(self, job_id: str, to: JobState, allowed: Collection[JobState], **changes: Any) -> Job:
+        """Move a job to another state, from one of the allowed ones.
+
+        Raises:
+            JobNotFound: there is no such job.
+            StateForbids: it is in another state, or the state machine knows no such step.
+        """
+        job = self._locked(job_id)
+        if job.state not in allowed or to not in TRANSITIONS[job.state]:
+            raise StateForbids(f"The job is {job.state}; it cannot become {to}", job_id=job_id, state=job.state.value)
+        return self.set_job_state(job, to, **changes)
+
+    def ask_job(self, job_id: str, wanted: str) -> Job:
+        """Leave a wish ("cancelled" or "paused") for the runner of a running job. Raises JobNotFound, StateForbids."""
+        job = self._locked(job_id)
+        if job.state is not JobState.RUNNING:
+            raise StateForbids(f"The job is {job.state}, not running", job_id=job_id, state=job.state.value)
+        message = "stopping" if wanted == "cancelled" else "pausing: its running trials finish first"
+        self.connection.execute(update(jobs).where(jobs.c.id == job_id).values(wanted=wanted, message=message))
+        return self.job(job_id)
+
+    def retry_job(self, job_id: str) -> Job:
+        """Queue an ended job again: its failed trials are evaluated once more, and what was left goes on.
+
+        Raises:
+            JobNotFound: there is no such job.
+            StateForbids: it has not ended, or another job of its experiment is active.
+        """
+        job = self._locked(job_id)
+        if not job.state.ended:
+            raise StateForbids(f"The job is {job.state}; only an ended one can be retried", state=job.state.value)
+        other = self.active_job(job.experiment_id)
+        if other is not None:
+            raise JobActive(f"Experiment already enqueued or running: {other.id}", job_id=other.id)
+        again = self.requeue_trials(job, {TrialState.FAILED})
+        progress = job.progress.evolve(finished=max(0, job.progress.finished - again), failed=0)
+        return self.set_job_state(
+            job, JobState.QUEUED, error=None, ended_at=None, queued_at=utcnow(), losses=0,
+            progress=progress.model_dump(mode="json"),
+        )
+
+    def set_job_state(self, job: Job, to: JobState, **changes: Any) -> Job:
+        """Write a new state with its event; leaving `running` drops the lease, ending settles the open trials."""
+        columns: dict[str, Any] = {"state": to.value, "active": 1 if to in ACTIVE else None, "message": None, **changes}
+        if to is not JobState.RUNNING:
+            columns |= {"wanted": None, "lease_owner": None, "lease_token": None, "lease_expires_at": None}
+        if to.ended:
+            columns.setdefault("ended_at", utcnow())
+            self.settle_trials(job, f"not evaluated: its job was {to.value}")
+        elif to is not JobState.RUNNING:
+            self.requeue_trials(job, {TrialState.RUNNING})
+        self.connection.execute(update(jobs).where(jobs.c.id == job.id).values(columns))
+        changed = self.job(job.id)
+        self.add_state_event(changed)
+        return changed
+
+    def _locked(self, job_id: str) -> Job:
+        row = self.connection.execute(select(jobs).where(jobs.c.id == job_id).with_for_update()).first()
+        if row is None:
+            raise JobNotFound(f"No job has the id {job_id!r}", job_id=job_id)
+        return job_of(row)
+
+
+def _job_cursor(cursor: str) -> tuple[datetime, str]:
+    moment, job_id = decode_cursor(cursor, str, str)
+    try:
+        parsed = datetime.fromisoformat(moment)
+    except ValueError as error:
+        raise InvalidCursor(cursor=cursor) from error
+    if parsed.tzinfo is None:
+        raise InvalidCursor(cursor=cursor)
+    return parsed, job_id

@@ -1,0 +1,103 @@
+"""Claim, work, apply: leases on jobs, their renewal, and what becomes of a job whose runner went silent."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection, Mapping
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import func, or_, select, update
+
+from tunesmith.domain import Job, JobState, utcnow
+from tunesmith.errors import LeaseLost
+from tunesmith.store.jobs import JobQueries
+from tunesmith.store.rows import job_of
+from tunesmith.store.tables import jobs
+
+MAX_LOSSES = 5
+"""A job fails when it took this many runners with it, one after the other, without finishing a trial."""
+
+
+class LeaseQueries(JobQueries):
+    """Queries on leases."""
+
+    def claim_jobs(self, owner: str, lease_s: float, max_running: int) -> list[Job]:
+        """Take queued jobs, highest priority first, then oldest first, until `max_running` are running.
+
+        A job comes back with its `lease_token`, which every later write needs.
+        """
+        now = utcnow()
+        running = self.connection.scalar(select(func.count()).where(jobs.c.state == JobState.RUNNING.value)) or 0
+        if running >= max_running:
+            return []
+        query = (
+            select(jobs)
+            .where(
+                jobs.c.state == JobState.QUEUED.value,
+                or_(jobs.c.available_at.is_(None), jobs.c.available_at <= now),
+            )
+            .order_by(jobs.c.priority.desc(), jobs.c.queued_at, jobs.c.id)
+            .limit(max_running - running)
+            .with_for_update(skip_locked=True)
+        )
+        return [self._take(job_of(row), owner, lease_s) for row in self.connection.execute(query).all()]
+
+    def renew_leases(self, tokens: Collection[str], lease_s: float) -> dict[str, Job]:
+        """Prolong the leases; returns token -> job for those that still hold, with what people want of them."""
+        if not tokens:
+            return {}
+        expires = utcnow() + timedelta(seconds=lease_s)
+        query = (
+            update(jobs)
+            .where(jobs.c.lease_token.in_(list(tokens)), jobs.c.state == JobState.RUNNING.value)
+            .values(lease_expires_at=expires)
+            .returning(jobs)
+        )
+        return {str(row.lease_token): job_of(row) for row in self.connection.execute(query)}
+
+    def leased_job(self, job_id: str, token: str) -> Job:
+        """The job, if it is still held under the token, its row locked. Raises LeaseLost."""
+        query = select(jobs).where(jobs.c.id == job_id, jobs.c.lease_token == token).with_for_update()
+        row = self.connection.execute(query).first()
+        if row is None:
+            raise LeaseLost(f"The lease on {job_id} is held by another runner, or ended", job_id=job_id)
+        return job_of(row)
+
+    def end_lease(self, job_id: str, token: str, to: JobState, **changes: Any) -> Job:
+        """Give a job back in another state: ended, paused, or queued again. Raises LeaseLost."""
+        return self.set_job_state(self.leased_job(job_id, token), to, **changes)
+
+    def recover_jobs(self, owner: str | None = None, everyone: bool = False) -> list[Job]:
+        """Free the running jobs whose lease expired, or all of an owner that is known to be dead, or everyone's.
+
+        A job goes back to the queue, its running trials to waiting; what a person asked of it meanwhile is done. A job
+        that took down MAX_LOSSES runners without finishing a trial fails instead of doing it for ever.
+        """
+        query = select(jobs).where(jobs.c.state == JobState.RUNNING.value).with_for_update(skip_locked=True)
+        if not everyone:
+            mine = jobs.c.lease_owner == owner if owner is not None else jobs.c.lease_expires_at < utcnow()
+            query = query.where(mine)
+        return [self._recover(job_of(row), row._mapping) for row in self.connection.execute(query).all()]
+
+    def _take(self, job: Job, owner: str, lease_s: float) -> Job:
+        now = utcnow()
+        return self.set_job_state(
+            job,
+            JobState.RUNNING,
+            lease_owner=owner,
+            lease_token=secrets.token_hex(16),
+            lease_expires_at=now + timedelta(seconds=lease_s),
+            started_at=job.started_at or now,
+            attempt=job.attempt + 1,
+            message=job.message,
+        )
+
+    def _recover(self, job: Job, row: Mapping[Any, Any]) -> Job:
+        losses = int(row["losses"]) + 1
+        if job.wanted is not None:
+            return self.set_job_state(job, JobState(job.wanted), losses=0)
+        if losses >= MAX_LOSSES:
+            error = f"The runner died {losses} times in a row while it ran this job, without one finished trial between."
+            return self.set_job_state(job, JobState.FAILED, error=error, losses=losses)
+        return self.set_job_state(job, JobState.QUEUED, message="its runner was lost; it goes on", losses=losses)

@@ -1,0 +1,134 @@
+"""Recording what a runner found: trials, measurements, counters, Pareto front and events, in one fenced transaction."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import func, select, update
+
+from tunesmith.domain import FINISHED, Experiment, Measurement, Progress, Trial, TrialState, utcnow
+from tunesmith.errors import LeaseLost
+from tunesmith.store.pareto import front_of
+from tunesmith.store.queries import Queries, chunks
+from tunesmith.store.rows import COUNTERS, trial_row
+from tunesmith.store.tables import events, experiments, jobs, measurements, trials
+
+KEPT = ("experiment_id", "number", "job_id", "run_number", "created_at")
+"""Columns of a trial that never change."""
+
+
+class RecordingQueries(Queries):
+    """The write path of the runner."""
+
+    def record(
+        self,
+        job_id: str,
+        token: str,
+        experiment: Experiment,
+        found: Sequence[Trial],
+        measured: Sequence[Measurement] = (),
+        progress: Progress | None = None,
+        message: str | None = None,
+    ) -> None:
+        """Write trials as they stand now, each as often as it changes and never again once it is finished.
+
+        Raises:
+            LeaseLost: the job is no longer held under the token; nothing was written.
+        """
+        finished = [trial for trial in found if trial.state in FINISHED]
+        seq = self._fence(job_id, token, len(finished), progress, message)
+        self.write_trials(experiment, found)
+        if measured:
+            self._write_measurements(measured)
+        if finished:
+            now = utcnow()
+            rows = [
+                {"job_id": job_id, "seq": seq + i, "kind": "trial", "data": _trial_event(trial), "at": now}
+                for i, trial in enumerate(finished)
+            ]
+            self.connection.execute(self.insert(events), rows)
+
+    def write_trials(self, experiment: Experiment, found: Sequence[Trial]) -> None:
+        """Insert or update trials, with the experiment's counters and Pareto front; finished rows stay as they are."""
+        if not found:
+            return
+        before = self._states(experiment.id, [trial.number for trial in found])
+        fresh = [trial for trial in found if before.get(trial.number) not in FINISHED]
+        if not fresh:
+            return
+        signs = tuple(objective.sign for objective in experiment.spec.objectives)
+        insert = self.insert(trials)
+        updated = {c.name: insert.excluded[c.name] for c in trials.c if c.name != "id" and c.name not in KEPT}
+        upsert = insert.on_conflict_do_update(index_elements=["experiment_id", "number"], set_=updated)
+        self.connection.execute(upsert, [trial_row(trial, signs) for trial in fresh])
+        self._count(experiment.id, before, fresh)
+        if len(signs) > 1:
+            self._update_front(experiment.id, signs, [trial for trial in fresh if trial.feasible])
+
+    def _fence(self, job_id: str, token: str, count: int, progress: Progress | None, message: str | None) -> int:
+        changes: dict[str, Any] = {"next_seq": jobs.c.next_seq + count}
+        if progress is not None:
+            changes["progress"] = progress.model_dump(mode="json")
+        if message is not None:
+            changes["message"] = message
+        if count:
+            changes["losses"] = 0
+        query = update(jobs).where(jobs.c.id == job_id, jobs.c.lease_token == token).values(changes)
+        after = self.connection.scalar(query.returning(jobs.c.next_seq))
+        if after is None:
+            raise LeaseLost(f"The lease on {job_id} is held by another runner, or ended", job_id=job_id)
+        return int(after) - count
+
+    def _states(self, experiment_id: int, numbers: Sequence[int]) -> dict[int, TrialState]:
+        known: dict[int, TrialState] = {}
+        for part in chunks(numbers):
+            query = select(trials.c.number, trials.c.state).where(
+                trials.c.experiment_id == experiment_id, trials.c.number.in_(part)
+            )
+            known |= {number: TrialState(state) for number, state in self.connection.execute(query)}
+        return known
+
+    def _count(self, experiment_id: int, before: dict[int, TrialState], fresh: Sequence[Trial]) -> None:
+        change = Counter(trial.state for trial in fresh)
+        change.subtract(before[trial.number] for trial in fresh if trial.number in before)
+        columns: dict[str, Any] = {COUNTERS[s]: experiments.c[COUNTERS[s]] + n for s, n in change.items() if n}
+        highest = max(trial.number for trial in fresh) + 1
+        larger = func.max if self.connection.dialect.name == "sqlite" else func.greatest
+        columns["next_number"] = larger(experiments.c.next_number, highest)
+        self.connection.execute(update(experiments).where(experiments.c.id == experiment_id).values(columns))
+
+    def _update_front(self, experiment_id: int, signs: tuple[float, ...], feasible: Sequence[Trial]) -> None:
+        if not feasible:
+            return
+        here = trials.c.experiment_id == experiment_id
+        query = select(trials.c.number, trials.c["values"]).where(here, trials.c.front.is_(True))
+        old = {number: values for number, values in self.connection.execute(query)}
+        vectors = {n: [v * s for v, s in zip(values, signs, strict=True)] for n, values in old.items()}
+        vectors |= {t.number: [v * s for v, s in zip(t.values or (), signs, strict=True)] for t in feasible}
+        front = front_of(vectors)
+        for flag, numbers in ((False, sorted(set(old) - front)), (True, sorted(front - set(old)))):
+            for part in chunks(numbers):
+                where = (here, trials.c.number.in_(part))
+                self.connection.execute(update(trials).where(*where).values(front=flag))
+
+    def _write_measurements(self, measured: Sequence[Measurement]) -> None:
+        # The last report of a step counts, also within one batch (PostgreSQL takes a key only once a statement).
+        rows = {(m.experiment_id, m.number, m.metric, m.step): m.model_dump() for m in measured}
+        insert = self.insert(measurements)
+        upsert = insert.on_conflict_do_update(
+            index_elements=["experiment_id", "number", "metric", "step"], set_={"value": insert.excluded.value}
+        )
+        self.connection.execute(upsert, list(rows.values()))
+
+
+def _trial_event(trial: Trial) -> dict[str, Any]:
+    return {
+        "number": trial.number,
+        "state": trial.state.value,
+        "values": None if trial.values is None else list(trial.values),
+        "params": dict(trial.params),
+        "duration_s": trial.duration_s,
+        "error": None if trial.error is None else trial.error[:500],
+    }

@@ -1,0 +1,122 @@
+"""Rows to domain values: the one conversion, and it stays in the store."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Row
+
+from tunesmith.domain import (
+    Event,
+    Experiment,
+    ExperimentSpec,
+    Job,
+    JobState,
+    Measurement,
+    Progress,
+    Search,
+    Trial,
+    TrialState,
+)
+
+COUNTERS = {state: f"n_{state.value}" for state in TrialState}
+"""Trial state -> its counter column in `experiments`."""
+
+
+def experiment_of(row: Row[Any]) -> Experiment:
+    """A row of `experiments`."""
+    return Experiment(
+        id=row.id,
+        workspace_id=row.workspace_id,
+        spec=ExperimentSpec.model_validate(row.spec),
+        name=row.name,
+        tags=tuple(row.tags),
+        archived=row.archived,
+        created_at=row.created_at,
+        counts={state: getattr(row, column) for state, column in COUNTERS.items()},
+    )
+
+
+def job_of(row: Row[Any]) -> Job:
+    """A row of `jobs`."""
+    return Job(
+        id=row.id,
+        experiment_id=row.experiment_id,
+        run_number=row.run_number,
+        state=JobState(row.state),
+        wanted=row.wanted,
+        priority=row.priority,
+        search=Search.model_validate(row.search),
+        progress=Progress.model_validate(row.progress),
+        message=row.message,
+        error=row.error,
+        attempt=row.attempt,
+        lease_owner=row.lease_owner,
+        lease_token=row.lease_token,
+        lease_expires_at=row.lease_expires_at,
+        available_at=row.available_at,
+        submitted_by=row.submitted_by,
+        queued_at=row.queued_at,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+    )
+
+
+def trial_of(row: Row[Any]) -> Trial:
+    """A row of `trials`; what the database holds was validated when it came in."""
+    return Trial.model_construct(
+        experiment_id=row.experiment_id,
+        number=row.number,
+        job_id=row.job_id,
+        run_number=row.run_number,
+        state=TrialState(row.state),
+        params=row.params,
+        values=None if row.values is None else tuple(row.values),
+        metrics=row.metrics,
+        violation=row.violation,
+        error=row.error,
+        attempt=row.attempt,
+        worker=row.worker,
+        log=row.log,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+    )
+
+
+def trial_row(trial: Trial, signs: tuple[float, ...]) -> dict[str, Any]:
+    """The columns of a trial, `signs` being +1 (minimize) or -1 (maximize) per objective."""
+    value = trial.values[0] if trial.values else None
+    return {
+        "experiment_id": trial.experiment_id,
+        "number": trial.number,
+        "job_id": trial.job_id,
+        "run_number": trial.run_number,
+        "state": trial.state.value,
+        "params": dict(trial.params),
+        "values": None if trial.values is None else list(trial.values),
+        "metrics": dict(trial.metrics),
+        "value": value,
+        "score": value * signs[0] if value is not None and trial.feasible else None,
+        "front": False,
+        "violation": trial.violation,
+        "error": trial.error,
+        "attempt": trial.attempt,
+        "worker": trial.worker,
+        "log": trial.log,
+        "created_at": trial.created_at,
+        "started_at": trial.started_at,
+        "ended_at": trial.ended_at,
+    }
+
+
+def event_of(row: Row[Any]) -> Event:
+    """A row of `events`."""
+    return Event(job_id=row.job_id, seq=row.seq, kind=row.kind, data=row.data, at=row.at)
+
+
+def measurement_of(row: Row[Any]) -> Measurement:
+    """A row of `measurements`."""
+    return Measurement.model_construct(
+        experiment_id=row.experiment_id, number=row.number, metric=row.metric, step=row.step, value=row.value
+    )

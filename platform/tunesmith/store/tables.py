@@ -1,0 +1,191 @@
+"""The tables. Columns for what is filtered or sorted, JSON for what people hand in."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.engine import Dialect
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class UTCTime(TypeDecorator[datetime]):
+    """An aware moment in UTC; SQLite keeps it without a zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """To the database: UTC."""
+        if value is None:
+            return None
+        return value.astimezone(UTC) if dialect.name == "postgresql" else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """From the database: aware, UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+Big = BigInteger().with_variant(Integer, "sqlite")
+Json: Any = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+
+workspaces = Table(
+    "workspaces",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("name", String(200), nullable=False, unique=True),
+    Column("created_at", UTCTime, nullable=False),
+)
+
+experiments = Table(
+    "experiments",
+    metadata,
+    Column("id", Big, primary_key=True, autoincrement=True),
+    Column("workspace_id", ForeignKey(workspaces.c.id), nullable=False),
+    Column("content_hash", String(64), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("spec", Json, nullable=False),
+    Column("tags", Json, nullable=False),
+    Column("archived", Boolean, nullable=False, default=False),
+    Column("created_at", UTCTime, nullable=False),
+    # Counters kept with every write of trials, so that no page ever counts rows.
+    Column("next_number", Integer, nullable=False, default=0),
+    Column("next_run", Integer, nullable=False, default=1),
+    Column("n_waiting", Integer, nullable=False, default=0),
+    Column("n_running", Integer, nullable=False, default=0),
+    Column("n_complete", Integer, nullable=False, default=0),
+    Column("n_pruned", Integer, nullable=False, default=0),
+    Column("n_failed", Integer, nullable=False, default=0),
+    UniqueConstraint("workspace_id", "content_hash"),
+    Index(None, "workspace_id", "archived", "id"),
+    sqlite_autoincrement=True,
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("experiment_id", ForeignKey(experiments.c.id), nullable=False),
+    Column("run_number", Integer, nullable=False),
+    Column("state", String(12), nullable=False),
+    Column("wanted", String(12)),
+    Column("priority", Integer, nullable=False),
+    Column("search", Json, nullable=False),
+    Column("progress", Json, nullable=False),
+    Column("message", Text),
+    Column("error", Text),
+    Column("attempt", Integer, nullable=False, default=0),
+    Column("losses", Integer, nullable=False, default=0),
+    Column("lease_owner", String(100)),
+    Column("lease_token", String(64)),
+    Column("lease_expires_at", UTCTime),
+    Column("available_at", UTCTime),
+    Column("submitted_by", String(200)),
+    Column("queued_at", UTCTime, nullable=False),
+    Column("started_at", UTCTime),
+    Column("ended_at", UTCTime),
+    Column("next_seq", Integer, nullable=False, default=1),
+    UniqueConstraint("experiment_id", "run_number"),
+    # One active job an experiment: `active` is 1 while it is queued, running, paused or waiting, else NULL.
+    Column("active", Integer),
+    UniqueConstraint("experiment_id", "active"),
+    Index(None, "state", "queued_at", "id"),
+    Index("ix_jobs_claim", "state", "priority", "queued_at", "id"),
+)
+
+trials = Table(
+    "trials",
+    metadata,
+    Column("id", Big, primary_key=True, autoincrement=True),
+    Column("experiment_id", ForeignKey(experiments.c.id), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("job_id", ForeignKey(jobs.c.id)),
+    Column("run_number", Integer),
+    Column("state", String(8), nullable=False),
+    Column("params", Json, nullable=False),
+    Column("values", Json),
+    Column("metrics", Json, nullable=False),
+    # The first objective's value, as it is: what lists are sorted by.
+    Column("value", Float(53)),
+    # The same times the objective's sign, for feasible trials alone: the least is the best.
+    Column("score", Float(53)),
+    # On the Pareto front (experiments of several objectives); kept with every write.
+    Column("front", Boolean, nullable=False, default=False),
+    Column("violation", Float(53)),
+    Column("error", Text),
+    Column("attempt", Integer, nullable=False, default=1),
+    Column("worker", String(200)),
+    Column("log", Text),
+    Column("created_at", UTCTime),
+    Column("started_at", UTCTime),
+    Column("ended_at", UTCTime),
+    UniqueConstraint("experiment_id", "number"),
+    Index(None, "experiment_id", "state", "number"),
+    Index(None, "experiment_id", "value", "number"),
+    Index(None, "experiment_id", "state", "value", "number"),
+    Index(None, "experiment_id", "score", "number"),
+    Index(None, "experiment_id", "front", "number"),
+    Index(None, "job_id", "number"),
+    sqlite_autoincrement=True,
+)
+
+measurements = Table(
+    "measurements",
+    metadata,
+    Column("experiment_id", Big, primary_key=True, autoincrement=False),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("metric", String(200), primary_key=True),
+    Column("step", Big, primary_key=True, autoincrement=False),
+    Column("value", Float(53), nullable=False),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("job_id", ForeignKey(jobs.c.id), primary_key=True),
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("kind", String(10), nullable=False),
+    Column("data", Json, nullable=False),
+    Column("at", UTCTime, nullable=False),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("scope", String(300), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("body_hash", String(64), nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("answer", Json, nullable=False),
+    Column("created_at", UTCTime, nullable=False),
+    Index(None, "created_at"),
+)

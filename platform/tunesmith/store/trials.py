@@ -1,0 +1,157 @@
+"""Queries on trials: pages, the best, a job's open ones, and the history that a search learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any, Literal
+
+from sqlalchemy import Select, and_, func, or_, select, update
+
+from tunesmith.domain import FINISHED, Experiment, Job, Measurement, Page, Trial, TrialState, utcnow
+from tunesmith.domain.page import decode_cursor, encode_cursor
+from tunesmith.errors import TrialNotFound
+from tunesmith.store.queries import Queries
+from tunesmith.store.rows import COUNTERS, measurement_of, trial_of
+from tunesmith.store.tables import experiments, measurements, trials
+
+MAX_FRONT = 1000
+"""Trials of a Pareto front that are answered at once."""
+
+
+class TrialQueries(Queries):
+    """Queries on trials."""
+
+    def trial(self, experiment_id: int, number: int) -> Trial:
+        """Read one. Raises TrialNotFound."""
+        query = select(trials).where(trials.c.experiment_id == experiment_id, trials.c.number == number)
+        row = self.connection.execute(query).first() if 0 <= number < 2**31 else None
+        if row is None:
+            raise TrialNotFound(f"Experiment {experiment_id} has no trial {number}", number=number)
+        return trial_of(row)
+
+    def trials(
+        self,
+        experiment: Experiment,
+        state: TrialState | None = None,
+        order: Literal["number", "value"] = "number",
+        cursor: str | None = None,
+        limit: int = 100,
+        newest_first: bool = False,
+        job_id: str | None = None,
+    ) -> Page[Trial]:
+        """A page: by number, or by the first objective's value, best first (trials without one are left out then).
+
+        Raises:
+            InvalidCursor: the cursor is not one of this list.
+        """
+        query = select(trials).where(trials.c.experiment_id == experiment.id).limit(limit + 1)
+        if state is not None:
+            query = query.where(trials.c.state == state.value)
+        if job_id is not None:
+            query = query.where(trials.c.job_id == job_id)
+        if order == "value":
+            query = _by_value(query, experiment.spec.objectives[0].sign < 0, cursor)
+        else:
+            query = _by_number(query, newest_first, cursor)
+        rows = self.connection.execute(query).all()
+        found = [trial_of(row) for row in rows[:limit]]
+        if len(rows) <= limit:
+            return Page(found, None)
+        last = rows[limit - 1]
+        return Page(found, encode_cursor(last.number) if order == "number" else encode_cursor(last.value, last.number))
+
+    def best_trials(self, experiment: Experiment) -> list[Trial]:
+        """The best feasible trial, or the Pareto front (at most MAX_FRONT of it); empty before the first one."""
+        query = select(trials).where(trials.c.experiment_id == experiment.id)
+        if len(experiment.spec.objectives) > 1:
+            query = query.where(trials.c.front.is_(True)).order_by(trials.c.number).limit(MAX_FRONT)
+        else:
+            query = query.where(trials.c.score.is_not(None)).order_by(trials.c.score, trials.c.number).limit(1)
+        return [trial_of(row) for row in self.connection.execute(query)]
+
+    def open_trials(self, job_id: str) -> list[Trial]:
+        """The job's trials that are waiting or running, by number."""
+        states = [TrialState.WAITING.value, TrialState.RUNNING.value]
+        query = select(trials).where(trials.c.job_id == job_id, trials.c.state.in_(states)).order_by(trials.c.number)
+        return [trial_of(row) for row in self.connection.execute(query)]
+
+    def history(self, experiment_id: int) -> Iterator[Trial]:
+        """Every finished trial of an experiment, by number, streamed: what a search learns from."""
+        states = [state.value for state in FINISHED]
+        query = (
+            select(trials)
+            .where(trials.c.experiment_id == experiment_id, trials.c.state.in_(states))
+            .order_by(trials.c.number)
+            .execution_options(yield_per=1000)
+        )
+        for row in self.connection.execute(query):
+            yield trial_of(row)
+
+    def job_summary(self, job_id: str) -> dict[TrialState, int]:
+        """The job's trials, counted per state."""
+        query = select(trials.c.state, func.count()).where(trials.c.job_id == job_id).group_by(trials.c.state)
+        return {TrialState(state): count for state, count in self.connection.execute(query)}
+
+    def next_number(self, experiment_id: int) -> int:
+        """The number that the experiment's next trial gets."""
+        query = select(experiments.c.next_number).where(experiments.c.id == experiment_id)
+        return int(self.connection.scalar(query) or 0)
+
+    def measurements(self, experiment_id: int, number: int) -> list[Measurement]:
+        """The intermediate values of a trial, by metric and step."""
+        query = (
+            select(measurements)
+            .where(measurements.c.experiment_id == experiment_id, measurements.c.number == number)
+            .order_by(measurements.c.metric, measurements.c.step)
+        )
+        return [measurement_of(row) for row in self.connection.execute(query)]
+
+    def requeue_trials(self, job: Job, states: Collection[TrialState]) -> int:
+        """Put the job's trials in these states back to waiting, with the same number and parameters; how many."""
+        return self._move_trials(
+            job, states, TrialState.WAITING, error=None, started_at=None, ended_at=None, value=None, score=None,
+            worker=None,
+        )
+
+    def settle_trials(self, job: Job, error: str) -> int:
+        """Fail the job's open trials, because nobody will evaluate them; how many."""
+        open_states = {TrialState.WAITING, TrialState.RUNNING}
+        return self._move_trials(job, open_states, TrialState.FAILED, error=error, ended_at=utcnow())
+
+    def count_states(self, experiment_id: int, changes: dict[TrialState, int]) -> None:
+        """Add to the experiment's counters."""
+        columns = {COUNTERS[state]: experiments.c[COUNTERS[state]] + n for state, n in changes.items() if n}
+        if columns:
+            self.connection.execute(update(experiments).where(experiments.c.id == experiment_id).values(columns))
+
+    def _move_trials(self, job: Job, states: Collection[TrialState], to: TrialState, **changes: Any) -> int:
+        moved = 0
+        for state in sorted(states):
+            query = (
+                update(trials)
+                .where(trials.c.job_id == job.id, trials.c.state == state.value)
+                .values(state=to.value, **changes)
+            )
+            count = self.connection.execute(query).rowcount
+            self.count_states(job.experiment_id, {state: -count, to: count} if state is not to else {})
+            moved += count
+        return moved
+
+
+def _by_number(query: Select[Any], newest_first: bool, cursor: str | None) -> Select[Any]:
+    number = trials.c.number
+    if cursor:
+        edge = decode_cursor(cursor, int)[0]
+        query = query.where(number < edge if newest_first else number > edge)
+    return query.order_by(number.desc() if newest_first else number)
+
+
+def _by_value(query: Select[Any], descending: bool, cursor: str | None) -> Select[Any]:
+    value, number = trials.c.value, trials.c.number
+    query = query.where(value.is_not(None))
+    if cursor:
+        edge, last = decode_cursor(cursor, (int, float), int)
+        beyond = value < edge if descending else value > edge
+        further = number < last if descending else number > last
+        query = query.where(or_(beyond, and_(value == edge, further)))
+    return query.order_by(value.desc(), number.desc()) if descending else query.order_by(value, number)
