@@ -1,3 +1,128 @@
-"""tunesmith: optimize any tool on a Ray cluster, with every result in SQL."""
+"""tunesmith: optimize any tool on a Ray cluster, with every result in SQL.
+
+`from tunesmith import Client` is where to start. Names are imported when they are first used, so that importing the
+package costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from tunesmith.client import Client, Experiment, Job, JobEvent
+    from tunesmith.domain import Compute, Constraint, Objective, Parameter, Pruner, Resources
+    from tunesmith.errors import (
+        BadRequest,
+        Conflict,
+        ConnectionFailed,
+        DatabaseUnavailable,
+        ExperimentArchived,
+        ExperimentNotFound,
+        Forbidden,
+        GridTooLarge,
+        IdempotencyMismatch,
+        Internal,
+        InvalidBody,
+        InvalidCursor,
+        InvalidOptimizer,
+        InvalidSettings,
+        InvalidSpace,
+        JobActive,
+        JobNotFound,
+        LeaseLost,
+        MethodNotAllowed,
+        NodeTypeUnavailable,
+        NotFound,
+        PayloadTooLarge,
+        StateForbids,
+        StorageUnavailable,
+        TooManyRequests,
+        TrialNotFound,
+        TunesmithError,
+        Unauthenticated,
+        Unavailable,
+    )
+    from tunesmith.schemas.experiments import (
+        ExperimentAnswer,
+        ExperimentDetail,
+        ExperimentRequest,
+        JobAnswer,
+        OptimizerRequest,
+        TrialAnswer,
+    )
+
+_HOMES = {
+    "tunesmith.client": ("Client", "Experiment", "Job", "JobEvent"),
+    "tunesmith.domain": ("Compute", "Constraint", "Objective", "Parameter", "Pruner", "Resources"),
+    "tunesmith.schemas.experiments": (
+        "ExperimentAnswer",
+        "ExperimentDetail",
+        "ExperimentRequest",
+        "JobAnswer",
+        "OptimizerRequest",
+        "TrialAnswer",
+    ),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "BadRequest",
+    "Client",
+    "Compute",
+    "Conflict",
+    "ConnectionFailed",
+    "Constraint",
+    "DatabaseUnavailable",
+    "Experiment",
+    "ExperimentAnswer",
+    "ExperimentArchived",
+    "ExperimentDetail",
+    "ExperimentNotFound",
+    "ExperimentRequest",
+    "Forbidden",
+    "GridTooLarge",
+    "IdempotencyMismatch",
+    "Internal",
+    "InvalidBody",
+    "InvalidCursor",
+    "InvalidOptimizer",
+    "InvalidSettings",
+    "InvalidSpace",
+    "Job",
+    "JobActive",
+    "JobAnswer",
+    "JobEvent",
+    "JobNotFound",
+    "LeaseLost",
+    "MethodNotAllowed",
+    "NodeTypeUnavailable",
+    "NotFound",
+    "Objective",
+    "OptimizerRequest",
+    "Parameter",
+    "PayloadTooLarge",
+    "Pruner",
+    "Resources",
+    "StateForbids",
+    "StorageUnavailable",
+    "TooManyRequests",
+    "TrialAnswer",
+    "TrialNotFound",
+    "TunesmithError",
+    "Unauthenticated",
+    "Unavailable",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME_OF.get(name, "tunesmith.errors")), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -22,7 +22,7 @@ TRIAL_VARIABLES = ("METRICS", "JOB_ID", "TRIAL_NUMBER", "EXPERIMENT_ID", "TRIAL_
 class Settings(BaseModel):
     """Everything that can be set; `TUNESMITH_DATA_DIR` sets `data_dir`, and so on."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     data_dir: Path = Path(".tunesmith")
     """SQLite file, artefacts, logs, run file: everything of one platform lies here."""

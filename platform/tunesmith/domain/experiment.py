@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Mapping
 from typing import Literal
 
@@ -12,7 +13,7 @@ from pydantic import Field, model_validator
 from tunesmith.domain.space import Space
 from tunesmith.domain.tool import Tool
 from tunesmith.domain.trial import TrialState
-from tunesmith.domain.value import Time, Value
+from tunesmith.domain.value import Finite, Time, Value, check_text
 
 METRIC_NAME = r"^[A-Za-z_][A-Za-z0-9_./-]*$"
 
@@ -36,9 +37,9 @@ class Constraint(Value):
 
     metric: str = Field(min_length=1, max_length=200, pattern=METRIC_NAME)
     """The metric's name."""
-    min: float | None = None
+    min: Finite | None = None
     """Lowest allowed value, in the metric's unit."""
-    max: float | None = None
+    max: Finite | None = None
     """Highest allowed value, in the metric's unit."""
 
     @model_validator(mode="after")
@@ -53,7 +54,7 @@ class Constraint(Value):
         """How far the value lies outside the bounds, in the metric's unit; 0 or less when it is inside."""
         below = self.min - value if self.min is not None else float("-inf")
         above = value - self.max if self.max is not None else float("-inf")
-        return max(below, above)
+        return min(max(below, above), sys.float_info.max)
 
 
 class Compute(Value):
@@ -73,7 +74,7 @@ class Compute(Value):
     @model_validator(mode="after")
     def _complete(self) -> Compute:
         if self.type == "ec2" and not self.instance_model:
-            raise ValueError("compute of type ec2 needs instance_model, for instance \"t2.micro\"")
+            raise ValueError('compute of type ec2 needs instance_model, for instance "t2.micro"')
         if self.type == "local" and (self.instance_model or self.instance_family or self.ami):
             raise ValueError("instance_model, instance_family and ami belong to compute of type ec2")
         return self
@@ -119,6 +120,11 @@ class ExperimentSpec(Value):
         if len(set(metrics)) < len(metrics):
             twice = next(metric for metric in metrics if metrics.count(metric) > 1)
             raise ValueError(f"objectives: {twice!r} stands there twice; list each metric once")
+        return self
+
+    @model_validator(mode="after")
+    def _storable(self) -> ExperimentSpec:
+        check_text(self)
         return self
 
     @property

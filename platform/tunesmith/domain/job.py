@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from enum import IntEnum, StrEnum
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from tunesmith.domain.value import Scalar, Time, Value
+from tunesmith.domain.value import Finite, Scalar, Time, Value, check_text
 
 
 class JobState(StrEnum):
@@ -91,7 +91,7 @@ class Search(Value):
     """Trials to run (after `n_init` for bayesopt)."""
     num_configs_per_param: int | tuple[int, ...] | None = None
     """Grid points per parameter: one number for all, or one per parameter."""
-    budget_s: float | None = Field(default=None, gt=0)
+    budget_s: Finite | None = Field(default=None, gt=0)
     """Seconds of running time after which no new trial starts."""
     max_concurrent: int | None = Field(default=None, ge=1)
     """Trials at once, at most."""
@@ -99,7 +99,7 @@ class Search(Value):
     """Seed of every random choice; drawn and recorded when unset."""
     converge_steps: int | None = Field(default=None, ge=1)
     """Stop after this many finished trials without improvement."""
-    converge_thres: float | None = Field(default=None, ge=0)
+    converge_thres: Finite | None = Field(default=None, ge=0)
     """An improvement smaller than this, in the objective's unit, does not count."""
     pruner: Pruner | None = None
     """How hopeless trials are ended early."""
@@ -107,6 +107,11 @@ class Search(Value):
     """The job fails when this many of its trials failed."""
     enqueue: tuple[Mapping[str, Scalar], ...] = Field(default=(), max_length=10_000)
     """Points to try first."""
+
+    @model_validator(mode="after")
+    def _storable(self) -> Search:
+        check_text(self)
+        return self
 
 
 class Progress(Value):

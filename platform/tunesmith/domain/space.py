@@ -56,7 +56,9 @@ class Parameter(Value):
         low, high = self.bounds
         if not low <= value <= high or (self.type == "int" and value != int(value)):
             return False
-        return self.step is None or math.isclose((value - low) / self.step, round((value - low) / self.step), abs_tol=1e-9)
+        return self.step is None or math.isclose(
+            (value - low) / self.step, round((value - low) / self.step), abs_tol=1e-9
+        )
 
     def cast(self, value: Scalar) -> Scalar:
         """The value in the parameter's own type: an int parameter's value is an int."""
@@ -86,7 +88,7 @@ def same_scalar(a: Scalar, b: Scalar) -> bool:
 
 def _check_range(parameter: Parameter) -> None:
     if parameter.choices is not None:
-        raise ValueError(f"choices belong to type categorical, not {parameter.type}; set \"type\": \"categorical\"")
+        raise ValueError(f'choices belong to type categorical, not {parameter.type}; set "type": "categorical"')
     if parameter.minimum is None or parameter.maximum is None:
         raise ValueError(f"a parameter of type {parameter.type} needs minimum and maximum")
     low, high = parameter.minimum, parameter.maximum
@@ -170,9 +172,13 @@ def check_parameters(parameters: Sequence[Parameter]) -> None:
 
 def _check_condition(parameter: Parameter, name: str, values: tuple[Scalar, ...], parent: Parameter | None) -> None:
     if parent is None:
-        raise ValueError(f"{parameter.name}.when names {name!r}, which is no earlier parameter; list {name!r} before it")
+        raise ValueError(
+            f"{parameter.name}.when names {name!r}, which is no earlier parameter; list {name!r} before it"
+        )
     if parent.type == "float":
-        raise ValueError(f"{parameter.name}.when looks at {name!r}, which is a float; conditions take categorical or int")
+        raise ValueError(
+            f"{parameter.name}.when looks at {name!r}, which is a float; conditions take categorical or int"
+        )
     if not values:
         raise ValueError(f"{parameter.name}.when.{name} needs at least one value")
     outside = [value for value in values if not parent.contains(value)]

@@ -14,6 +14,18 @@ MAX_TEMPLATE = 1_000_000
 """Characters of a template, at most."""
 
 
+def check_patterns(patterns: Mapping[str, str]) -> Mapping[str, str]:
+    """The patterns, unless one is no regular expression or has no group: ValueError says which."""
+    for name, pattern in patterns.items():
+        try:
+            groups = re.compile(pattern).groups
+        except (re.error, OverflowError, RecursionError) as error:
+            raise ValueError(f"{name}: {pattern!r} is no regular expression: {error}") from error
+        if groups < 1:
+            raise ValueError(f"{name}: {pattern!r} has no group; put parentheses around the number")
+    return patterns
+
+
 class CommandTool(Value):
     """A bash command template with `${param}` holes, run in a directory and a process group of its own."""
 
@@ -27,17 +39,7 @@ class CommandTool(Value):
     patterns: Mapping[str, str] = {}
     """Metric name -> regular expression over the lines of stdout; the last match's first group is the value."""
 
-    @field_validator("patterns")
-    @classmethod
-    def _compiles(cls, patterns: Mapping[str, str]) -> Mapping[str, str]:
-        for name, pattern in patterns.items():
-            try:
-                groups = re.compile(pattern).groups
-            except re.error as error:
-                raise ValueError(f"{name}: {pattern!r} is no regular expression: {error}") from error
-            if groups < 1:
-                raise ValueError(f"{name}: {pattern!r} has no group; put parentheses around the number")
-        return patterns
+    _compiles = field_validator("patterns")(check_patterns)
 
 
 class FunctionTool(Value):

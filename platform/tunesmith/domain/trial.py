@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 
-from tunesmith.domain.value import Scalar, Time, Value
+from pydantic import Field
+
+from tunesmith.domain.value import Finite, Scalar, Time, Value
 
 
 class TrialState(StrEnum):
@@ -46,9 +48,9 @@ class Trial(Value):
     """Where it stands."""
     params: Mapping[str, Scalar]
     """The configuration: a value for every active parameter."""
-    values: tuple[float, ...] | None = None
+    values: tuple[Finite, ...] | None = None
     """One value per objective, in the experiment's order; None until complete."""
-    metrics: Mapping[str, float] = {}
+    metrics: Mapping[str, Finite] = {}
     """Everything that was measured, final values."""
     violation: float | None = None
     """Sum of the constraint violations; 0 or less: feasible; None: no constraints or not known."""
@@ -87,9 +89,9 @@ class Measurement(Value):
     """The experiment."""
     number: int
     """The trial's number."""
-    metric: str
+    metric: str = Field(max_length=200)
     """The metric's name."""
-    step: int
+    step: int = Field(ge=-(2**63), lt=2**63)
     """Epoch, iteration, fidelity: whatever the tool counts."""
-    value: float
+    value: Finite
     """The value at that step."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer
+from pydantic import BaseModel, ConfigDict, FiniteFloat, PlainSerializer
+
+Finite = FiniteFloat
+"""A float that is neither NaN nor an infinity."""
 
 Scalar = str | int | float | bool | None
 """A JSON scalar: what a parameter's value may be."""
@@ -27,9 +30,20 @@ class Value(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null", protected_namespaces=())
 
-    def evolve(self, **changes: Any) -> Any:
+    def evolve(self, **changes: Any) -> Self:
         """A copy with some fields changed; the changes are not validated again."""
         return self.model_copy(update=changes)
+
+
+def check_text(value: BaseModel) -> None:
+    """Raise ValueError when a text in the value is none that scripts, JSON and databases can hold."""
+    try:
+        text = value.model_dump_json()
+    except ValueError as error:
+        raise ValueError("a text holds a lone surrogate, which is no character; remove it") from error
+    # An escaped backslash before `u0000` is just those letters, so look twice before refusing.
+    if "\\u0000" in text and "\\u0000" in text.replace("\\\\", ""):
+        raise ValueError("a text holds a NUL character (\\u0000); remove it")
 
 
 def utcnow() -> datetime:

@@ -1,8 +1,9 @@
-"""Opening the database: SQLite in WAL mode or PostgreSQL, transactions, and the one place where its errors are translated."""
+"""Opening the database (SQLite in WAL mode, or PostgreSQL), transactions, and the one place that translates its errors."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,9 +11,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DatabaseError, InterfaceError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.pool import StaticPool
+from sqlalchemy.pool import QueuePool
 
 from tunesmith.errors import DatabaseUnavailable, InvalidSettings
 
@@ -27,16 +28,16 @@ def open_engine(url: str, pool_size: int = 5) -> Engine:
 
     Raises:
         InvalidSettings: the URL is none, or names another database.
+        DatabaseUnavailable: the directory of the SQLite file cannot be made.
     """
     try:
         parsed = make_url(url)
         return _sqlite(parsed) if parsed.get_backend_name() == "sqlite" else _postgres(parsed, pool_size)
-    except (NoSuchModuleError, ValueError, TypeError) as error:
-        raise InvalidSettings(f"TUNESMITH_DATABASE_URL={url!r}: {error}") from error
-    except Exception as error:
-        if "Could not parse" in str(error):
-            raise InvalidSettings(f"TUNESMITH_DATABASE_URL={url!r} is no SQLAlchemy URL") from error
-        raise
+    except (ArgumentError, ValueError, TypeError) as error:
+        shown = re.sub(r"//[^@/]*@", "//***@", url)
+        raise InvalidSettings(f"TUNESMITH_DATABASE_URL={shown!r} is no SQLAlchemy URL that can be used") from error
+    except OSError as error:
+        raise DatabaseUnavailable(f"The directory of the database cannot be made: {error}") from error
 
 
 def _sqlite(url: URL) -> Engine:
@@ -47,12 +48,20 @@ def _sqlite(url: URL) -> Engine:
         url,
         json_serializer=_dumps,
         connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False, "isolation_level": None},
-        **({"poolclass": StaticPool} if memory else {"pool_size": 20, "max_overflow": 40}),
+        poolclass=QueuePool,
+        # In memory the one connection is the database, so threads take turns; it must never be closed.
+        **({"pool_size": 1, "max_overflow": 0} if memory else {"pool_size": 20, "max_overflow": 40}),
     )
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "cache_size=-32000", "mmap_size=268435456"):
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=NORMAL",
+            "foreign_keys=ON",
+            "cache_size=-32000",
+            "mmap_size=268435456",
+        ):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
@@ -66,7 +75,9 @@ def _sqlite(url: URL) -> Engine:
 
 def _postgres(url: URL, pool_size: int) -> Engine:
     if url.get_backend_name() != "postgresql":
-        raise InvalidSettings(f"TUNESMITH_DATABASE_URL: {url.get_backend_name()} is not supported; use sqlite or postgresql")
+        raise InvalidSettings(
+            f"TUNESMITH_DATABASE_URL: {url.get_backend_name()} is not supported; use sqlite or postgresql"
+        )
     return create_engine(
         url.set(drivername="postgresql+psycopg"),
         json_serializer=_dumps,

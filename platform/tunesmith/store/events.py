@@ -26,7 +26,7 @@ class EventQueries(Queries):
 
     def add_state_event(self, job: Job) -> None:
         """Append the job's present state."""
-        data = {"state": job.state.value, "message": job.message, "attempt": job.attempt}
+        data: dict[str, Any] = {"state": job.state.value, "message": job.message, "attempt": job.attempt}
         if job.state.ended:
             data |= {"progress": job.progress.model_dump(mode="json"), "error": job.error}
         self.add_event(job.id, "state", data)

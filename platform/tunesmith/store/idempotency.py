@@ -34,11 +34,15 @@ class IdempotencyQueries(Queries):
             raise IdempotencyMismatch(key=key)
         return row.status, row.answer
 
-    def reserve_key(self, scope: str, key: str, body_hash: str) -> None:
-        """Hold the key in this transaction: a second request with it waits here until the first one's commit."""
+    def reserve_key(self, scope: str, key: str, body_hash: str) -> bool:
+        """Hold the key in this transaction; a second request with it waits here until the first one's commit.
+
+        False: that other request kept an answer meanwhile; ask `first_answer` for it.
+        """
         row = {"scope": scope, "key": key, "body_hash": body_hash, "status": 0, "answer": {}, "created_at": utcnow()}
         self.connection.execute(delete(keys).where(keys.c.created_at <= utcnow() - KEEP))
-        self.connection.execute(self.insert(keys).on_conflict_do_nothing(), row)
+        insert = self.insert(keys).values(row).on_conflict_do_nothing().returning(keys.c.key)
+        return self.connection.execute(insert).first() is not None
 
     def keep_answer(self, scope: str, key: str, status: int, answer: Mapping[str, Any] | Any) -> None:
         """Remember the answer under the reserved key."""

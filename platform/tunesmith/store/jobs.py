@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import and_, or_, select, update
@@ -58,13 +58,9 @@ class JobQueries(EventQueries, TrialQueries):
             "queued_at": utcnow(),
             "active": 1 if state in ACTIVE else None,
         }
-        made = self.connection.execute(
-            self.insert(jobs).values(row).on_conflict_do_nothing().returning(jobs)
-        ).first()
-        if made is None:
-            active = self.active_job(experiment_id)
-            raise JobActive(job_id=active.id if active else None)
-        job = job_of(made)
+        if state in ACTIVE:
+            self._refuse_second(experiment_id)
+        job = job_of(self.connection.execute(self.insert(jobs).values(row).returning(jobs)).one())
         self.add_state_event(job)
         return job
 
@@ -82,7 +78,10 @@ class JobQueries(EventQueries, TrialQueries):
         return None if row is None else job_of(row)
 
     def jobs(
-        self, states: Collection[JobState] | None = None, cursor: str | None = None, limit: int = 1000,
+        self,
+        states: Collection[JobState] | None = None,
+        cursor: str | None = None,
+        limit: int = 1000,
         experiment_id: int | None = None,
     ) -> Page[Job]:
         """A page of jobs in the given states (all by default), newest first. Raises InvalidCursor."""
@@ -93,9 +92,7 @@ class JobQueries(EventQueries, TrialQueries):
             query = query.where(jobs.c.experiment_id == experiment_id)
         if cursor:
             moment, job_id = _job_cursor(cursor)
-            query = query.where(
-                or_(jobs.c.queued_at < moment, and_(jobs.c.queued_at == moment, jobs.c.id < job_id))
-            )
+            query = query.where(or_(jobs.c.queued_at < moment, and_(jobs.c.queued_at == moment, jobs.c.id < job_id)))
         rows = self.connection.execute(query).all()
         found = [job_of(row) for row in rows[:limit]]
         more = len(rows) > limit
@@ -107,17 +104,20 @@ class JobQueries(EventQueries, TrialQueries):
         Raises:
             JobNotFound: there is no such job.
             StateForbids: it is in another state, or the state machine knows no such step.
+            JobActive: it would become active beside another job of its experiment.
         """
-        job = self._locked(job_id)
+        job = self.lock_job(job_id)
         if job.state not in allowed or to not in TRANSITIONS[job.state]:
             raise StateForbids(f"The job is {job.state}; it cannot become {to}", job_id=job_id, state=job.state.value)
         return self.set_job_state(job, to, **changes)
 
     def ask_job(self, job_id: str, wanted: str) -> Job:
         """Leave a wish ("cancelled" or "paused") for the runner of a running job. Raises JobNotFound, StateForbids."""
-        job = self._locked(job_id)
+        job = self.lock_job(job_id)
         if job.state is not JobState.RUNNING:
             raise StateForbids(f"The job is {job.state}, not running", job_id=job_id, state=job.state.value)
+        if job.wanted == "cancelled" != wanted:
+            raise StateForbids("The job is being cancelled", job_id=job_id, state=job.state.value)
         message = "stopping" if wanted == "cancelled" else "pausing: its running trials finish first"
         self.connection.execute(update(jobs).where(jobs.c.id == job_id).values(wanted=wanted, message=message))
         return self.job(job_id)
@@ -127,23 +127,37 @@ class JobQueries(EventQueries, TrialQueries):
 
         Raises:
             JobNotFound: there is no such job.
-            StateForbids: it has not ended, or another job of its experiment is active.
+            StateForbids: it has not ended.
+            JobActive: another job of its experiment is active.
         """
-        job = self._locked(job_id)
+        job = self.lock_job(job_id)
         if not job.state.ended:
             raise StateForbids(f"The job is {job.state}; only an ended one can be retried", state=job.state.value)
-        other = self.active_job(job.experiment_id)
-        if other is not None:
-            raise JobActive(f"Experiment already enqueued or running: {other.id}", job_id=other.id)
-        again = self.requeue_trials(job, {TrialState.FAILED})
-        progress = job.progress.evolve(finished=max(0, job.progress.finished - again), failed=0)
+        self.lock_experiment(job.experiment_id)
+        self._refuse_second(job.experiment_id)
+        self.requeue_trials(job, {TrialState.FAILED})
+        kept = sum(count for state, count in self.job_summary(job_id).items() if state.finished)
+        progress = job.progress.evolve(finished=kept, failed=0)
         return self.set_job_state(
-            job, JobState.QUEUED, error=None, ended_at=None, queued_at=utcnow(), losses=0,
+            job,
+            JobState.QUEUED,
+            error=None,
+            ended_at=None,
+            queued_at=utcnow(),
+            available_at=None,
+            losses=0,
             progress=progress.model_dump(mode="json"),
         )
 
     def set_job_state(self, job: Job, to: JobState, **changes: Any) -> Job:
-        """Write a new state with its event; leaving `running` drops the lease, ending settles the open trials."""
+        """Write a new state with its event; leaving `running` drops the lease, ending settles the open trials.
+
+        Raises:
+            JobActive: it would become active beside another job of its experiment.
+        """
+        if to in ACTIVE and not job.state.active:
+            self.lock_experiment(job.experiment_id)
+            self._refuse_second(job.experiment_id)
         columns: dict[str, Any] = {"state": to.value, "active": 1 if to in ACTIVE else None, "message": None, **changes}
         if to is not JobState.RUNNING:
             columns |= {"wanted": None, "lease_owner": None, "lease_token": None, "lease_expires_at": None}
@@ -157,19 +171,22 @@ class JobQueries(EventQueries, TrialQueries):
         self.add_state_event(changed)
         return changed
 
-    def _locked(self, job_id: str) -> Job:
+    def lock_job(self, job_id: str) -> Job:
+        """Read one and hold its row to the end of the transaction. Raises JobNotFound."""
         row = self.connection.execute(select(jobs).where(jobs.c.id == job_id).with_for_update()).first()
         if row is None:
             raise JobNotFound(f"No job has the id {job_id!r}", job_id=job_id)
         return job_of(row)
 
+    def _refuse_second(self, experiment_id: int) -> None:
+        # Whoever makes a job active holds the experiment's row, so this look is safe, and the unique key never blocks.
+        if (other := self.active_job(experiment_id)) is not None:
+            raise JobActive(job_id=other.id)
+
 
 def _job_cursor(cursor: str) -> tuple[datetime, str]:
     moment, job_id = decode_cursor(cursor, str, str)
     try:
-        parsed = datetime.fromisoformat(moment)
-    except ValueError as error:
+        return datetime.fromisoformat(moment).astimezone(UTC), job_id
+    except (ValueError, OverflowError) as error:
         raise InvalidCursor(cursor=cursor) from error
-    if parsed.tzinfo is None:
-        raise InvalidCursor(cursor=cursor)
-    return parsed, job_id

@@ -18,6 +18,9 @@ from tunesmith.store.tables import jobs
 MAX_LOSSES = 5
 """A job fails when it took this many runners with it, one after the other, without finishing a trial."""
 
+CLAIM_LOCK = 7_286_110_413
+"""PostgreSQL: one claim at a time (`migrate` has the number before)."""
+
 
 class LeaseQueries(JobQueries):
     """Queries on leases."""
@@ -27,6 +30,8 @@ class LeaseQueries(JobQueries):
 
         A job comes back with its `lease_token`, which every later write needs.
         """
+        if self.connection.dialect.name == "postgresql":  # two claimers at once would each fill all the places
+            self.connection.execute(select(func.pg_advisory_xact_lock(CLAIM_LOCK)))
         now = utcnow()
         running = self.connection.scalar(select(func.count()).where(jobs.c.state == JobState.RUNNING.value)) or 0
         if running >= max_running:
@@ -98,6 +103,8 @@ class LeaseQueries(JobQueries):
         if job.wanted is not None:
             return self.set_job_state(job, JobState(job.wanted), losses=0)
         if losses >= MAX_LOSSES:
-            error = f"The runner died {losses} times in a row while it ran this job, without one finished trial between."
+            error = (
+                f"The runner died {losses} times in a row while it ran this job, without one finished trial between."
+            )
             return self.set_job_state(job, JobState.FAILED, error=error, losses=losses)
         return self.set_job_state(job, JobState.QUEUED, message="its runner was lost; it goes on", losses=losses)

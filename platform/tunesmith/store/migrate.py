@@ -11,6 +11,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 
+from tunesmith.errors import DatabaseUnavailable
 from tunesmith.store import engine as engines
 from tunesmith.store.tables import metadata
 
@@ -19,11 +20,17 @@ ADVISORY_LOCK = 7_286_110_412
 
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
-    """Bring the tables to a revision; safe when several processes do it at once. Raises DatabaseUnavailable."""
+    """Bring the tables to a revision; safe when several processes do it at once.
+
+    Raises:
+        DatabaseUnavailable: it cannot be reached or written, or a newer tunesmith made it.
+    """
     with engines.transaction(engine, writes=True) as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})"))
-        command.upgrade(_config(connection), revision)
+        config = _config(connection)
+        _refuse_newer(connection, ScriptDirectory.from_config(config))
+        command.upgrade(config, revision)
 
 
 def current(engine: Engine) -> tuple[str | None, str]:
@@ -40,8 +47,19 @@ def drift(engine: Engine) -> list[object]:
         return list(compare_metadata(context, metadata))
 
 
+def _refuse_newer(connection: Connection, scripts: ScriptDirectory) -> None:
+    present = MigrationContext.configure(connection).get_current_revision()
+    if present is not None and present not in {script.revision for script in scripts.walk_revisions()}:
+        raise DatabaseUnavailable(
+            f"The database is at revision {present!r}, which this tunesmith does not know (its newest is "
+            f"{scripts.get_current_head()!r}): a newer one wrote it. Upgrade tunesmith, or use another database.",
+            revision=present,
+        )
+
+
 def _config(connection: Connection) -> Config:
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    folder = str(Path(__file__).parent / "migrations")
+    config.set_main_option("script_location", folder.replace("%", "%%"))  # ConfigParser's own escape
     config.attributes["connection"] = connection
     return config

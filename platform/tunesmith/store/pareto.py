@@ -28,3 +28,20 @@ def front_of(vectors: Mapping[int, Sequence[float]]) -> set[int]:
             size += 1
             kept.add(keys[index])
     return kept
+
+
+def changes_of(
+    front: Mapping[int, Sequence[float]], newcomers: Mapping[int, Sequence[float]]
+) -> tuple[set[int], set[int]]:
+    """(keys that enter a front, keys that leave it) when newcomers arrive, in O(newcomers * front)."""
+    keys, entered = list(front), set()
+    members = np.asarray([front[key] for key in keys], dtype=float)
+    leaving = np.zeros(len(keys), dtype=bool)
+    for key in front_of(newcomers):
+        candidate = np.asarray(newcomers[key], dtype=float)
+        if keys and ((members <= candidate).all(axis=1) & (members < candidate).any(axis=1)).any():
+            continue
+        entered.add(key)
+        if keys:
+            leaving |= (candidate <= members).all(axis=1) & (candidate < members).any(axis=1)
+    return entered, {keys[index] for index in np.flatnonzero(leaving)}

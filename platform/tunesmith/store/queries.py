@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Table, select
 from sqlalchemy.dialects import postgresql, sqlite
+
+from tunesmith.store.tables import experiments
 
 T = TypeVar("T")
 CHUNK = 500
@@ -22,6 +24,15 @@ class Queries:
     def insert(self, table: Table) -> Any:
         """An INSERT that knows ON CONFLICT, on either database."""
         return postgresql.insert(table) if self.connection.dialect.name == "postgresql" else sqlite.insert(table)
+
+    def lock_experiment(self, experiment_id: int) -> None:
+        """Hold the experiment's row to the end of the transaction: before its trials, counters or front change.
+
+        The order of locks is: job, experiment, trials. So no two transactions wait for one another.
+        """
+        if self.connection.dialect.name == "postgresql":
+            query = select(experiments.c.id).where(experiments.c.id == experiment_id)
+            self.connection.execute(query.with_for_update(key_share=True))
 
 
 def chunks(items: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:

@@ -10,7 +10,7 @@ from sqlalchemy import func, select, update
 
 from tunesmith.domain import FINISHED, Experiment, Measurement, Progress, Trial, TrialState, utcnow
 from tunesmith.errors import LeaseLost
-from tunesmith.store.pareto import front_of
+from tunesmith.store.pareto import changes_of
 from tunesmith.store.queries import Queries, chunks
 from tunesmith.store.rows import COUNTERS, trial_row
 from tunesmith.store.tables import events, experiments, jobs, measurements, trials
@@ -36,12 +36,14 @@ class RecordingQueries(Queries):
 
         Raises:
             LeaseLost: the job is no longer held under the token; nothing was written.
+            ValueError: a trial holds NaN or an infinity, or has not one value per objective.
         """
-        finished = [trial for trial in found if trial.state in FINISHED]
-        seq = self._fence(job_id, token, len(finished), progress, message)
-        self.write_trials(experiment, found)
+        seq = self._fence(job_id, token)
+        written = self.write_trials(experiment, found)
         if measured:
             self._write_measurements(measured)
+        finished = [trial for trial in written if trial.state in FINISHED]
+        self._note(job_id, len(finished), progress, message)
         if finished:
             now = utcnow()
             rows = [
@@ -50,14 +52,20 @@ class RecordingQueries(Queries):
             ]
             self.connection.execute(self.insert(events), rows)
 
-    def write_trials(self, experiment: Experiment, found: Sequence[Trial]) -> None:
-        """Insert or update trials, with the experiment's counters and Pareto front; finished rows stay as they are."""
+    def write_trials(self, experiment: Experiment, found: Sequence[Trial]) -> list[Trial]:
+        """Insert or update trials, with the experiment's counters and Pareto front; those that were not finished yet.
+
+        Raises:
+            ValueError: a trial holds NaN or an infinity, or has not one value per objective.
+        """
         if not found:
-            return
-        before = self._states(experiment.id, [trial.number for trial in found])
-        fresh = [trial for trial in found if before.get(trial.number) not in FINISHED]
+            return []
+        self.lock_experiment(experiment.id)
+        latest = _latest(found)
+        before = self._states(experiment.id, list(latest))
+        fresh = [trial for trial in latest.values() if before.get(trial.number) not in FINISHED]
         if not fresh:
-            return
+            return []
         signs = tuple(objective.sign for objective in experiment.spec.objectives)
         insert = self.insert(trials)
         updated = {c.name: insert.excluded[c.name] for c in trials.c if c.name != "id" and c.name not in KEPT}
@@ -66,8 +74,16 @@ class RecordingQueries(Queries):
         self._count(experiment.id, before, fresh)
         if len(signs) > 1:
             self._update_front(experiment.id, signs, [trial for trial in fresh if trial.feasible])
+        return fresh
 
-    def _fence(self, job_id: str, token: str, count: int, progress: Progress | None, message: str | None) -> int:
+    def _fence(self, job_id: str, token: str) -> int:
+        query = select(jobs.c.next_seq).where(jobs.c.id == job_id, jobs.c.lease_token == token)
+        seq = self.connection.scalar(query.with_for_update())
+        if seq is None:
+            raise LeaseLost(f"The lease on {job_id} is held by another runner, or ended", job_id=job_id)
+        return int(seq)
+
+    def _note(self, job_id: str, count: int, progress: Progress | None, message: str | None) -> None:
         changes: dict[str, Any] = {"next_seq": jobs.c.next_seq + count}
         if progress is not None:
             changes["progress"] = progress.model_dump(mode="json")
@@ -75,11 +91,7 @@ class RecordingQueries(Queries):
             changes["message"] = message
         if count:
             changes["losses"] = 0
-        query = update(jobs).where(jobs.c.id == job_id, jobs.c.lease_token == token).values(changes)
-        after = self.connection.scalar(query.returning(jobs.c.next_seq))
-        if after is None:
-            raise LeaseLost(f"The lease on {job_id} is held by another runner, or ended", job_id=job_id)
-        return int(after) - count
+        self.connection.execute(update(jobs).where(jobs.c.id == job_id).values(changes))
 
     def _states(self, experiment_id: int, numbers: Sequence[int]) -> dict[int, TrialState]:
         known: dict[int, TrialState] = {}
@@ -104,12 +116,14 @@ class RecordingQueries(Queries):
             return
         here = trials.c.experiment_id == experiment_id
         query = select(trials.c.number, trials.c["values"]).where(here, trials.c.front.is_(True))
-        old = {number: values for number, values in self.connection.execute(query)}
-        vectors = {n: [v * s for v, s in zip(values, signs, strict=True)] for n, values in old.items()}
-        vectors |= {t.number: [v * s for v, s in zip(t.values or (), signs, strict=True)] for t in feasible}
-        front = front_of(vectors)
-        for flag, numbers in ((False, sorted(set(old) - front)), (True, sorted(front - set(old)))):
-            for part in chunks(numbers):
+        front = {
+            number: [v * s for v, s in zip(values, signs, strict=True)]
+            for number, values in self.connection.execute(query)
+        }
+        newcomers = {t.number: [v * s for v, s in zip(t.values or (), signs, strict=True)] for t in feasible}
+        entered, left = changes_of(front, newcomers)
+        for flag, numbers in ((False, left), (True, entered)):
+            for part in chunks(sorted(numbers)):
                 where = (here, trials.c.number.in_(part))
                 self.connection.execute(update(trials).where(*where).values(front=flag))
 
@@ -121,6 +135,15 @@ class RecordingQueries(Queries):
             index_elements=["experiment_id", "number", "metric", "step"], set_={"value": insert.excluded.value}
         )
         self.connection.execute(upsert, list(rows.values()))
+
+
+def _latest(found: Sequence[Trial]) -> dict[int, Trial]:
+    """Each trial as it stands last; a finished one stays so."""
+    latest: dict[int, Trial] = {}
+    for trial in found:
+        if trial.number not in latest or latest[trial.number].state not in FINISHED:
+            latest[trial.number] = trial
+    return latest
 
 
 def _trial_event(trial: Trial) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from sqlalchemy import Row
@@ -85,7 +86,8 @@ def trial_of(row: Row[Any]) -> Trial:
 
 
 def trial_row(trial: Trial, signs: tuple[float, ...]) -> dict[str, Any]:
-    """The columns of a trial, `signs` being +1 (minimize) or -1 (maximize) per objective."""
+    """The columns of a trial, `signs` being +1 (minimize) or -1 (maximize) per objective. Raises ValueError."""
+    _check(trial, len(signs))
     value = trial.values[0] if trial.values else None
     return {
         "experiment_id": trial.experiment_id,
@@ -108,6 +110,17 @@ def trial_row(trial: Trial, signs: tuple[float, ...]) -> dict[str, Any]:
         "started_at": trial.started_at,
         "ended_at": trial.ended_at,
     }
+
+
+def _check(trial: Trial, objectives: int) -> None:
+    # Trials of a runner are not validated on their way, and a NaN that got in would make every list of them fail.
+    numbers = [*(trial.values or ()), *trial.metrics.values()]
+    if not all(map(math.isfinite, numbers)) or (trial.violation is not None and math.isnan(trial.violation)):
+        raise ValueError(f"trial {trial.number} has a number that is not finite: {numbers}, {trial.violation}")
+    if trial.values is None and trial.state is TrialState.COMPLETE:
+        raise ValueError(f"trial {trial.number} is complete without values")
+    if trial.values is not None and len(trial.values) != objectives:
+        raise ValueError(f"trial {trial.number} has {len(trial.values)} values for {objectives} objectives")
 
 
 def event_of(row: Row[Any]) -> Event:

@@ -61,5 +61,6 @@ def open_store(url: str, pool_size: int = 5) -> Store:
 
     Raises:
         InvalidSettings: the URL is none, or names another database.
+        DatabaseUnavailable: the directory of the SQLite file cannot be made.
     """
     return Store(engines.open_engine(url, pool_size))

@@ -22,8 +22,8 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeEngine
 
 metadata = MetaData(
     naming_convention={
@@ -55,14 +55,37 @@ class UTCTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+class CleanText(TypeDecorator[str]):
+    """Text that any database can hold: NUL and lone surrogates, which a tool may print, become replacement marks."""
+
+    impl = String
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """TEXT, unless a length is given."""
+        return dialect.type_descriptor(String(self.length) if self.length else Text())
+
+    @property
+    def length(self) -> int | None:
+        """Characters, at most; None: any number."""
+        return getattr(self.impl_instance, "length", None)
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """To the database, cleaned."""
+        if value is None or (value.isascii() and "\0" not in value):
+            return value
+        return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
 Big = BigInteger().with_variant(Integer, "sqlite")
-Json: Any = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+# Not JSONB: it forgets the order of keys, turns 1e22 into an integer, and refuses some text; nobody queries inside.
+Json: Any = JSON(none_as_null=True)
 
 workspaces = Table(
     "workspaces",
     metadata,
-    Column("id", String(36), primary_key=True),
-    Column("name", String(200), nullable=False, unique=True),
+    Column("id", CleanText(36), primary_key=True),
+    Column("name", CleanText(200), nullable=False, unique=True),
     Column("created_at", UTCTime, nullable=False),
 )
 
@@ -71,8 +94,8 @@ experiments = Table(
     metadata,
     Column("id", Big, primary_key=True, autoincrement=True),
     Column("workspace_id", ForeignKey(workspaces.c.id), nullable=False),
-    Column("content_hash", String(64), nullable=False),
-    Column("name", String(200), nullable=False),
+    Column("content_hash", CleanText(64), nullable=False),
+    Column("name", CleanText(200), nullable=False),
     Column("spec", Json, nullable=False),
     Column("tags", Json, nullable=False),
     Column("archived", Boolean, nullable=False, default=False),
@@ -93,23 +116,23 @@ experiments = Table(
 jobs = Table(
     "jobs",
     metadata,
-    Column("id", String(40), primary_key=True),
+    Column("id", CleanText(40), primary_key=True),
     Column("experiment_id", ForeignKey(experiments.c.id), nullable=False),
     Column("run_number", Integer, nullable=False),
-    Column("state", String(12), nullable=False),
-    Column("wanted", String(12)),
+    Column("state", CleanText(12), nullable=False),
+    Column("wanted", CleanText(12)),
     Column("priority", Integer, nullable=False),
     Column("search", Json, nullable=False),
     Column("progress", Json, nullable=False),
-    Column("message", Text),
-    Column("error", Text),
+    Column("message", CleanText()),
+    Column("error", CleanText()),
     Column("attempt", Integer, nullable=False, default=0),
     Column("losses", Integer, nullable=False, default=0),
-    Column("lease_owner", String(100)),
-    Column("lease_token", String(64)),
+    Column("lease_owner", CleanText(100)),
+    Column("lease_token", CleanText(64)),
     Column("lease_expires_at", UTCTime),
     Column("available_at", UTCTime),
-    Column("submitted_by", String(200)),
+    Column("submitted_by", CleanText(200)),
     Column("queued_at", UTCTime, nullable=False),
     Column("started_at", UTCTime),
     Column("ended_at", UTCTime),
@@ -130,7 +153,7 @@ trials = Table(
     Column("number", Integer, nullable=False),
     Column("job_id", ForeignKey(jobs.c.id)),
     Column("run_number", Integer),
-    Column("state", String(8), nullable=False),
+    Column("state", CleanText(8), nullable=False),
     Column("params", Json, nullable=False),
     Column("values", Json),
     Column("metrics", Json, nullable=False),
@@ -141,10 +164,10 @@ trials = Table(
     # On the Pareto front (experiments of several objectives); kept with every write.
     Column("front", Boolean, nullable=False, default=False),
     Column("violation", Float(53)),
-    Column("error", Text),
+    Column("error", CleanText()),
     Column("attempt", Integer, nullable=False, default=1),
-    Column("worker", String(200)),
-    Column("log", Text),
+    Column("worker", CleanText(200)),
+    Column("log", CleanText()),
     Column("created_at", UTCTime),
     Column("started_at", UTCTime),
     Column("ended_at", UTCTime),
@@ -163,7 +186,7 @@ measurements = Table(
     metadata,
     Column("experiment_id", Big, primary_key=True, autoincrement=False),
     Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("metric", String(200), primary_key=True),
+    Column("metric", CleanText(200), primary_key=True),
     Column("step", Big, primary_key=True, autoincrement=False),
     Column("value", Float(53), nullable=False),
 )
@@ -173,7 +196,7 @@ events = Table(
     metadata,
     Column("job_id", ForeignKey(jobs.c.id), primary_key=True),
     Column("seq", Integer, primary_key=True, autoincrement=False),
-    Column("kind", String(10), nullable=False),
+    Column("kind", CleanText(10), nullable=False),
     Column("data", Json, nullable=False),
     Column("at", UTCTime, nullable=False),
 )
@@ -181,9 +204,9 @@ events = Table(
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,
-    Column("scope", String(300), primary_key=True),
-    Column("key", String(255), primary_key=True),
-    Column("body_hash", String(64), nullable=False),
+    Column("scope", CleanText(300), primary_key=True),
+    Column("key", CleanText(255), primary_key=True),
+    Column("body_hash", CleanText(64), nullable=False),
     Column("status", Integer, nullable=False),
     Column("answer", Json, nullable=False),
     Column("created_at", UTCTime, nullable=False),

@@ -24,7 +24,8 @@ class TrialQueries(Queries):
     def trial(self, experiment_id: int, number: int) -> Trial:
         """Read one. Raises TrialNotFound."""
         query = select(trials).where(trials.c.experiment_id == experiment_id, trials.c.number == number)
-        row = self.connection.execute(query).first() if 0 <= number < 2**31 else None
+        known = 0 < experiment_id < 2**63 and 0 <= number < 2**31
+        row = self.connection.execute(query).first() if known else None
         if row is None:
             raise TrialNotFound(f"Experiment {experiment_id} has no trial {number}", number=number)
         return trial_of(row)
@@ -109,8 +110,18 @@ class TrialQueries(Queries):
     def requeue_trials(self, job: Job, states: Collection[TrialState]) -> int:
         """Put the job's trials in these states back to waiting, with the same number and parameters; how many."""
         return self._move_trials(
-            job, states, TrialState.WAITING, error=None, started_at=None, ended_at=None, value=None, score=None,
+            job,
+            states,
+            TrialState.WAITING,
+            values=None,
+            value=None,
+            score=None,
+            violation=None,
+            metrics={},
+            error=None,
             worker=None,
+            started_at=None,
+            ended_at=None,
         )
 
     def settle_trials(self, job: Job, error: str) -> int:
@@ -125,6 +136,7 @@ class TrialQueries(Queries):
             self.connection.execute(update(experiments).where(experiments.c.id == experiment_id).values(columns))
 
     def _move_trials(self, job: Job, states: Collection[TrialState], to: TrialState, **changes: Any) -> int:
+        self.lock_experiment(job.experiment_id)
         moved = 0
         for state in sorted(states):
             query = (

@@ -1,0 +1,94 @@
+"""The command tree, and where errors become exit codes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+import tunesmith
+from tunesmith.cli import admin, doctor, exits, experiments, jobs, server
+from tunesmith.cli.output import print_error
+from tunesmith.errors import TunesmithError
+
+
+class Commands(TyperGroup):
+    """Runs a command; what it raises ends as one line on stderr and an exit code, never as a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that the context names."""
+        try:
+            return super().invoke(ctx)
+        except TunesmithError as error:
+            print_error(error)
+            raise typer.Exit(exits.exit_code(error)) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(exits.INTERRUPTED) from None
+        except Exception as error:
+            # The parser's own errors carry an exit code and print themselves; a closed pipe is nobody's error.
+            if (
+                ctx.params.get("traceback")
+                or hasattr(error, "exit_code")
+                or isinstance(error, typer.Abort | BrokenPipeError)
+            ):
+                raise
+            print_error(
+                TunesmithError(f"unexpected {type(error).__name__}: {error} (`tunesmith --traceback ...` shows where)")
+            )
+            raise typer.Exit(exits.FAILED) from None
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    epilog=exits.EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+database = typer.Typer(no_args_is_help=True, help="The database's tables: upgrade, current.", epilog=exits.EPILOG)
+
+PLATFORM, WORK, RESULTS = "The platform", "Jobs", "Experiments and results"
+COMMANDS = (
+    ("up", server.up, PLATFORM),
+    ("down", server.down, PLATFORM),
+    ("status", server.status, PLATFORM),
+    ("doctor", doctor.doctor, PLATFORM),
+    ("settings", admin.settings, PLATFORM),
+    ("version", admin.version, PLATFORM),
+    ("submit", jobs.submit, WORK),
+    ("jobs", jobs.list_jobs, WORK),
+    ("job", jobs.show_job, WORK),
+    ("watch", jobs.watch, WORK),
+    ("logs", jobs.logs, WORK),
+    ("cancel", jobs.cancel, WORK),
+    ("pause", jobs.pause, WORK),
+    ("resume", jobs.resume, WORK),
+    ("retry", jobs.retry, WORK),
+    ("experiments", experiments.list_experiments, RESULTS),
+    ("trials", experiments.list_trials, RESULTS),
+    ("best", experiments.best, RESULTS),
+    ("export", experiments.export, RESULTS),
+)
+
+for _name, _function, _panel in COMMANDS:
+    app.command(_name, rich_help_panel=_panel, epilog=exits.EPILOG)(_function)
+database.command("upgrade", epilog=exits.EPILOG)(admin.upgrade)
+database.command("current", epilog=exits.EPILOG)(admin.current)
+app.add_typer(database, name="db", rich_help_panel=PLATFORM)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(tunesmith.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+    traceback: Annotated[bool, typer.Option("--traceback", help="Show where an unexpected error came from.")] = False,
+) -> None:
+    """Optimize any tool on a Ray cluster: `tunesmith up`, then `tunesmith submit FILE --wait`."""

@@ -1,0 +1,33 @@
+"""The options that many commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tunesmith.client import Client
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
+Url = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        metavar="URL",
+        help="The platform to talk to. Without it: TUNESMITH_URL, else the one that runs in the data directory, "
+        "else http://127.0.0.1:8000.",
+        show_default=False,
+    ),
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="The platform's data directory (TUNESMITH_DATA_DIR).", show_default=False),
+]
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")]
+ExperimentId = Annotated[int, typer.Argument(metavar="EXPERIMENT", help="The experiment's id.")]
+
+
+def connect(url: str | None) -> Client:
+    """A client for `--url`."""
+    return Client(url)

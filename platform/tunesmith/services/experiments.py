@@ -1,0 +1,60 @@
+"""Experiments: made or found by content, changed, and shown with their job and their best."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tunesmith.domain import Experiment, ExperimentSpec, Job, Space, Trial
+from tunesmith.errors import InvalidSpace
+from tunesmith.store import Tx
+
+
+@dataclass(frozen=True)
+class Overview:
+    """An experiment, its active job, and its best trials."""
+
+    experiment: Experiment
+    job: Job | None
+    best: list[Trial]
+
+
+def get_or_create(tx: Tx, spec: ExperimentSpec) -> tuple[Experiment, bool]:
+    """The experiment of this content, and whether it is new."""
+    return tx.get_or_create_experiment(tx.default_workspace(), spec)
+
+
+def overview(tx: Tx, experiment_id: int) -> Overview:
+    """An experiment with its job and its best. Raises ExperimentNotFound."""
+    experiment = tx.experiment(experiment_id)
+    return Overview(experiment, tx.active_job(experiment_id), tx.best_trials(experiment))
+
+
+def change(
+    tx: Tx,
+    experiment_id: int,
+    name: str | None = None,
+    tags: tuple[str, ...] | None = None,
+    archived: bool | None = None,
+    space: Space | None = None,
+) -> Experiment:
+    """Rename, tag, archive, or give later jobs a wider or narrower space.
+
+    Raises:
+        ExperimentNotFound: there is no such experiment.
+        InvalidSpace: the new space has other parameters, or other types of them.
+    """
+    if space is not None:
+        _check_same_parameters(tx.experiment(experiment_id).spec.space, space)
+    return tx.update_experiment(experiment_id, name, tags, archived, space)
+
+
+def _check_same_parameters(old: Space, new: Space) -> None:
+    before = {parameter.name: parameter.type for parameter in old}
+    after = {parameter.name: parameter.type for parameter in new}
+    for name in sorted(before.keys() | after.keys()):
+        if before.get(name) != after.get(name):
+            raise InvalidSpace(
+                f"parameters: {name!r} was {before.get(name, 'not there')} and would be {after.get(name, 'gone')}; "
+                "a living experiment keeps its parameters, only ranges and choices may change. Post a new experiment.",
+                parameter=name,
+            )

@@ -1,0 +1,60 @@
+"""Slips in command templates: a `$name` that no parameter has, but that looks like a parameter's misspelt name."""
+
+from __future__ import annotations
+
+import difflib
+import re
+
+from tunesmith.domain import CommandTool, ExperimentSpec
+
+USED = re.compile(r"(?<![\\$])\$(?:\{([A-Za-z_]\w*)[^}]*\}|([A-Za-z_]\w*))")
+ASSIGNED = re.compile(
+    r"(?:^|[\s;&|({`])([A-Za-z_]\w*)(?:\[[^]]*\])?\+?="  # name=, name+=, name[i]=
+    r"|\b(?:for|select)\s+([A-Za-z_]\w*)"
+    r"|\b(?:read|export|local|declare|typeset|readonly|mapfile|readarray|getopts|printf\s+-v)\b([^\n;&|]*)",
+    re.MULTILINE,
+)
+USUAL = frozenset(  # noqa: SIM905  (a list of fifty strings reads worse)
+    "HOME PATH USER LOGNAME SHELL PWD OLDPWD TMPDIR TMP TEMP LANG LC_ALL TERM HOSTNAME HOST EDITOR DISPLAY TZ UID EUID "
+    "RANDOM SECONDS LINENO IFS PPID BASHPID BASH BASH_VERSION FUNCNAME PIPESTATUS OPTARG OPTIND REPLY EPOCHSECONDS "
+    "EPOCHREALTIME OMP_NUM_THREADS CUDA_VISIBLE_DEVICES PYTHONPATH LD_LIBRARY_PATH VIRTUAL_ENV CONDA_PREFIX "
+    "AWS_REGION AWS_DEFAULT_REGION AWS_PROFILE AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY".split()
+)
+"""Variables that an environment, or bash itself, usually has."""
+ALIKE = 0.75
+"""How similar a name must be to a parameter's to be taken for a slip of it (difflib's ratio)."""
+
+
+def slips(spec: ExperimentSpec) -> tuple[str, ...]:
+    """A warning for each name in the templates that is probably a misspelt parameter."""
+    if not isinstance(spec.tool, CommandTool):
+        return ()
+    templates = [text for text in (spec.tool.setup, spec.tool.command, spec.tool.finish) if text]
+    declared = [parameter.name for parameter in spec.space]
+    used = dict.fromkeys(match[1] or match[2] for text in templates for match in USED.finditer(text))
+    suspects = [
+        name for name in used if name not in declared and name not in USUAL and not name.startswith("TUNESMITH_")
+    ]
+    if not suspects:
+        return ()
+    assigned = {name for text in templates for name in _assigned(text)}
+    near = ((name, _nearest(name, declared)) for name in suspects if name not in assigned)
+    return tuple(
+        f"the template uses ${{{name}}}, which is no parameter and is left to bash; did you mean ${{{parameter}}}?"
+        for name, parameter in near
+        if parameter is not None
+    )
+
+
+def _assigned(template: str) -> set[str]:
+    names: set[str] = set()
+    for match in ASSIGNED.finditer(template):
+        names.update(name for name in (match[1], match[2]) if name)
+        names.update(re.findall(r"[A-Za-z_]\w*", match[3] or ""))
+    return names
+
+
+def _nearest(name: str, declared: list[str]) -> str | None:
+    by_fold = {parameter.casefold(): parameter for parameter in declared}
+    near = difflib.get_close_matches(name.casefold(), by_fold, n=1, cutoff=ALIKE)
+    return by_fold[near[0]] if near else None

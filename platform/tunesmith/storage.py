@@ -1,0 +1,109 @@
+"""Where logs and artefacts lie: a directory or an `s3://` prefix, behind pyarrow.fs; keys are relative paths."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tunesmith.errors import StorageUnavailable
+
+CHUNK = 65536
+
+
+class Storage:
+    """A root that keys are read from and written to."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    @property
+    def local(self) -> Path | None:
+        """The root as a directory of this machine, if it is one."""
+        return None if "://" in self.root else Path(self.root)
+
+    def read(self, key: str, offset: int = 0) -> Iterator[bytes]:
+        """The bytes under a key from an offset on; nothing when there is no such key. Raises StorageUnavailable."""
+        with _translated():
+            if self.local is not None:
+                yield from _read_file(self.local / key, offset)
+                return
+            filesystem, prefix = self._filesystem()
+            try:
+                with filesystem.open_input_file(f"{prefix}/{key}") as stream:
+                    stream.seek(min(offset, stream.size()))
+                    while chunk := stream.read(CHUNK):
+                        yield chunk
+            except FileNotFoundError:
+                return
+
+    def upload(self, source: Path, key: str) -> None:
+        """Copy a file to a key; on a directory it appears whole or not at all. Raises StorageUnavailable."""
+        with _translated():
+            if self.local is not None:
+                target = self.local / key
+                target.parent.mkdir(parents=True, exist_ok=True)
+                partial = target.with_name(target.name + ".partial")
+                partial.write_bytes(source.read_bytes())
+                partial.replace(target)
+                return
+            filesystem, prefix = self._filesystem()
+            with source.open("rb") as data, filesystem.open_output_stream(f"{prefix}/{key}") as stream:
+                while chunk := data.read(CHUNK):
+                    stream.write(chunk)
+
+    def write(self, key: str, data: bytes) -> None:
+        """Write a small file under a key. Raises StorageUnavailable."""
+        with _translated():
+            if self.local is not None:
+                target = self.local / key
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(data)
+                return
+            filesystem, prefix = self._filesystem()
+            with filesystem.open_output_stream(f"{prefix}/{key}") as stream:
+                stream.write(data)
+
+    def check(self) -> None:
+        """Raise StorageUnavailable unless something can be written."""
+        with _translated():
+            if self.local is not None:
+                self.local.mkdir(parents=True, exist_ok=True)
+                probe = self.local / ".probe"
+                probe.write_bytes(b"ok")
+                probe.unlink()
+                return
+            filesystem, prefix = self._filesystem()
+            with filesystem.open_output_stream(f"{prefix}/.probe") as stream:
+                stream.write(b"ok")
+            filesystem.delete_file(f"{prefix}/.probe")
+
+    def _filesystem(self) -> tuple[Any, str]:
+        from pyarrow import fs
+
+        filesystem, prefix = fs.FileSystem.from_uri(self.root)
+        return filesystem, prefix.rstrip("/")
+
+
+def trial_key(experiment_id: int, number: int) -> str:
+    """The key prefix of a trial's log and files."""
+    return f"experiments/{experiment_id}/trials/{number // 1000:04d}/{number}"
+
+
+def _read_file(path: Path, offset: int) -> Iterator[bytes]:
+    try:
+        with path.open("rb") as stream:
+            stream.seek(offset)
+            while chunk := stream.read(CHUNK):
+                yield chunk
+    except FileNotFoundError:
+        return
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageUnavailable(f"{StorageUnavailable.__doc__} ({error})") from error

@@ -1,0 +1,51 @@
+"""The FastAPI application, made by a plain function: it runs under Ray Serve, uvicorn, or in a test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from serve_app import errors, openapi
+from serve_app.context import Context
+from serve_app.limits import BodyLimit
+from serve_app.platform import Alone, Platform
+from serve_app.routes import experiments, health, jobs, trials
+from tunesmith import __version__
+from tunesmith.settings import Settings
+from tunesmith.storage import Storage
+from tunesmith.store import Store, open_store
+
+
+def build(settings: Settings, platform: Platform | None = None, store: Store | None = None) -> FastAPI:
+    """The application on a migrated database; a store that is handed in stays open when the application stops.
+
+    Raises:
+        InvalidSettings: the database URL is none.
+    """
+    here = Context(settings, store or open_store(settings.database), Storage(settings.artifacts), platform or Alone())
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        if store is None:
+            here.store.close()
+
+    app = FastAPI(
+        title="tunesmith",
+        version=__version__,
+        description=openapi.DESCRIPTION,
+        openapi_tags=openapi.TAGS,
+        generate_unique_id_function=lambda route: route.name,
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
+    app.state.context = here
+    for router in (experiments.router, trials.router, jobs.router, health.router):
+        app.include_router(router)
+    errors.install(app)
+    openapi.install(app)
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(errors.Guard)
+    return app

@@ -1,0 +1,99 @@
+"""The OpenAPI document: what to do first, an example per operation, and every refusal that an operation can answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+
+from serve_app.answers import RETRY_AFTER_S
+from serve_app.openapi_examples import ANSWERS
+from tunesmith.errors import (
+    BadRequest,
+    Internal,
+    InvalidBody,
+    JobActive,
+    JobNotFound,
+    PayloadTooLarge,
+    TunesmithError,
+    Unavailable,
+)
+from tunesmith.schemas.experiments import ErrorAnswer
+
+DESCRIPTION = """Optimize any tool on a Ray cluster.
+
+1. `POST /api/v1/experiments` a command template with `${parameter}` holes and the parameters' ranges: you get an `id`.
+2. `POST /api/v1/experiments/{id}/trials` to submit a job, with an optimizer or without: you get a `job_id`.
+3. `GET /api/v1/jobs/{job_id}/events` follows it; `GET /api/v1/experiments/{id}` shows the best trial so far.
+
+Every answer that is not 2xx has one body: `error`, `detail`, `error_type`, `code` and `details`, and says what to do.
+A POST that makes something takes an `Idempotency-Key` header, so that it can be sent again safely.
+"""
+TAGS = [
+    {"name": "experiments", "description": "A tool, its search space and what is better; kept, and found by content."},
+    {"name": "trials", "description": "Evaluated points of an experiment."},
+    {"name": "jobs", "description": "One request to optimize an experiment each."},
+    {"name": "samplers", "description": "How points are chosen."},
+    {"name": "health", "description": "For load balancers and people."},
+]
+WHY: dict[int, tuple[str, TunesmithError]] = {
+    400: (
+        "The request is invalid; `details.fields` says where.",
+        BadRequest("limit: must be less than or equal to 1000"),
+    ),
+    404: ("There is no such thing.", JobNotFound("No job has the id 'job-3f9c0a1b2d4e'")),
+    409: ("The present state, or an earlier request with this key, does not allow it.", JobActive()),
+    413: ("The body is too large.", PayloadTooLarge()),
+    422: ("The body is invalid; `details.fields` says where.", InvalidBody()),
+    500: ("An unexpected error; the request id finds it in the server's log.", Internal(request_id="8f14e45fceea167a")),
+    503: ("The service cannot answer now.", Unavailable()),
+}
+HEADERS: dict[int, dict[str, Any]] = {
+    500: {"X-Request-Id": {"description": "Finds the error in the server's log.", "schema": {"type": "string"}}},
+    503: {
+        "Retry-After": {
+            "description": "Seconds to wait before trying again.",
+            "schema": {"type": "integer"},
+            "example": RETRY_AFTER_S,
+        }
+    },
+}
+
+
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of an operation, or of a whole router, that can answer these statuses."""
+    return {status: _refusal(status) for status in statuses}
+
+
+def install(app: FastAPI) -> None:
+    """Make `app.openapi()` give the completed document."""
+    plain = app.openapi
+
+    def completed() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _complete(plain())
+        return app.openapi_schema
+
+    setattr(app, "openapi", completed)  # noqa: B010  (FastAPI's documented way; a method cannot be assigned to)
+
+
+def _refusal(status: int) -> dict[str, Any]:
+    description, error = WHY[status]
+    content = {"application/json": {"example": error.body()}}
+    return {"model": ErrorAnswer, "description": description, "content": content, "headers": HEADERS.get(status, {})}
+
+
+def _complete(document: dict[str, Any]) -> dict[str, Any]:
+    for path in document["paths"].values():
+        for operation in path.values():
+            responses = operation["responses"]
+            if "HTTPValidationError" in str(responses.get("422")):
+                del responses["422"]  # FastAPI's own; ours are 400
+            example = ANSWERS.get(operation["operationId"])
+            for status, response in responses.items():
+                if status.startswith("2") and example is not None:
+                    for content in response.get("content", {}).values():
+                        content["example"] = example
+    for name in ("HTTPValidationError", "ValidationError"):
+        document.get("components", {}).get("schemas", {}).pop(name, None)
+    return document

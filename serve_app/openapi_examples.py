@@ -1,0 +1,151 @@
+"""The example answer of every operation, as the OpenAPI document shows it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+CONFIGS = [{"parameter_name": "paramA", "value": 1}, {"parameter_name": "paramB", "value": 1}]
+BEST = {
+    "number": 3,
+    "outcome": 2.004,
+    "outcomes": {"wall_time_s": 2.004},
+    "params": {"paramA": 1, "paramB": 1},
+}
+TRIAL: dict[str, Any] = {
+    "experiment_id": 1,
+    "run_number": 1,
+    "job_id": "job-3f9c0a1b2d4e",
+    "number": 3,
+    "state": "complete",
+    "outcome": 2.004,
+    "outcomes": {"wall_time_s": 2.004},
+    "metrics": {"wall_time_s": 2.004, "cpu_time_s": 0.003, "max_rss_bytes": 3_457_024.0, "exit_code": 0.0},
+    "feasible": None,
+    "parameter_configs": CONFIGS,
+    "timestamp": "2026-01-31T12:00:06.120Z",
+    "started_at": "2026-01-31T12:00:04.110Z",
+    "duration_s": 2.01,
+    "error": None,
+    "attempt": 1,
+    "worker": "head:4711",
+    "log_url": "/api/v1/jobs/job-3f9c0a1b2d4e/logs?trial=3",
+}
+JOB: dict[str, Any] = {
+    "job_id": "job-3f9c0a1b2d4e",
+    "job_status": "started",
+    "job_result": None,
+    "job_meta": {
+        "experiment_id": "1",
+        "run_number": 1,
+        "tool_name": "sleepExample",
+        "optimizer": {"type": "bayesopt", "n_init": 2, "n_iter": 2, "seed": 1234},
+        "attempt": 1,
+    },
+    "job_exc_info": None,
+    "message": None,
+    "progress": {"finished": 3, "failed": 0, "total": 4, "best": BEST},
+    "priority": "normal",
+    "queued_at": "2026-01-31T12:00:00.000Z",
+    "started_at": "2026-01-31T12:00:00.040Z",
+    "ended_at": None,
+    "submitted_by": None,
+}
+QUEUED = {
+    **JOB,
+    "job_status": "queued",
+    "job_meta": {**JOB["job_meta"], "attempt": 0},
+    "progress": {"finished": 0, "failed": 0, "total": 4, "best": None},
+    "started_at": None,
+}
+FAILED = {
+    **JOB,
+    "job_status": "failed",
+    "job_exc_info": "no trial succeeded; trial 0: exit code 127: sleeep: command not found",
+    "progress": {"finished": 4, "failed": 4, "total": 4, "best": None},
+    "ended_at": "2026-01-31T12:00:02.500Z",
+}
+STOPPING = {"status": "success", "job": {**JOB, "message": "stopping"}, "warnings": []}
+EXPERIMENT: dict[str, Any] = {
+    "id": 1,
+    "name": "sleepExample",
+    "tags": [],
+    "archived": False,
+    "created_at": "2026-01-31T11:59:59.000Z",
+    "tool_name": "sleepExample",
+    "parameters": [
+        {
+            "name": name,
+            "type": "int",
+            "minimum": 1.0,
+            "maximum": 3.0,
+            "log": False,
+            "step": None,
+            "choices": None,
+            "when": None,
+        }
+        for name in ("paramA", "paramB")
+    ],
+    "command_template_string": "#!/bin/bash\nsleep $(( ${paramA} + ${paramB} ))\n",
+    "function": None,
+    "setup_template_string": None,
+    "finish_template_string": None,
+    "compute": {"type": "local", "max_threads": None, "instance_model": None, "instance_family": None, "ami": None},
+    "objectives": [{"metric": "wall_time_s", "direction": "minimize"}],
+    "constraints": [],
+    "metrics": {"patterns": {}},
+    "trial_timeout_s": None,
+    "resources": {"cpus": 1.0, "gpus": 0.0, "memory_bytes": None},
+    "trial_counts": {"waiting": 0, "running": 1, "complete": 3, "pruned": 0, "failed": 0},
+    "warnings": [],
+}
+SAMPLER = {
+    "name": "tpe",
+    "description": "Tree-structured Parzen estimator (Bergstra et al. 2011).",
+    "fields": ["n_iter"],
+    "options": {"n_startup_trials": {"default": 10, "minimum": 0, "type": "integer"}},
+    "multi_objective": True,
+    "constraints": True,
+    "mixed_spaces": True,
+    "conditional_spaces": True,
+}
+EVENTS = (
+    'id: 1\nevent: state\ndata: {"job_id":"job-3f9c0a1b2d4e","at":"2026-01-31T12:00:00.000Z","state":"queued",'
+    '"message":null,"attempt":0,"job_status":"queued"}\n\n'
+    'id: 2\nevent: trial\ndata: {"job_id":"job-3f9c0a1b2d4e","at":"2026-01-31T12:00:06.120Z","number":0,'
+    '"state":"complete","values":[2.004],"params":{"paramA":1,"paramB":1},"duration_s":2.01,"error":null}\n\n'
+)
+HEALTH = {
+    "status": "healthy",
+    "timestamp": "2026-01-31T12:00:00.000Z",
+    "service": "tunesmith",
+    "database_connected": True,
+    "version": "0.1.0",
+}
+
+ANSWERS: dict[str, Any] = {
+    "create_experiment": EXPERIMENT,
+    "list_experiments": {"experiments": [EXPERIMENT], "next_cursor": None},
+    "get_experiment": {**EXPERIMENT, "job": JOB, "best": TRIAL},
+    "change_experiment": {**EXPERIMENT, "tags": ["demo"]},
+    "list_samplers": {"samplers": [SAMPLER]},
+    "submit_job": {"status": "submitted", "job": QUEUED, "warnings": []},
+    "list_trials": {"trials": [TRIAL], "next_cursor": "WzNd"},
+    "get_trial": {**TRIAL, "measurements": [{"metric": "loss", "step": 1, "value": 0.3}]},
+    "get_best": TRIAL,
+    "get_active_job": {"status": "success", "job": JOB, "warnings": []},
+    "stop_experiment": STOPPING,
+    "list_jobs": {"jobs": [JOB], "next_cursor": None},
+    "list_running_jobs": [JOB],
+    "list_queued_jobs": [QUEUED],
+    "list_failed_jobs": [FAILED],
+    "get_job": {"status": "success", "job": JOB, "warnings": []},
+    "cancel_job": STOPPING,
+    "pause_job": {**STOPPING, "job": {**JOB, "message": "pausing: its running trials finish first"}},
+    "resume_job": {"status": "success", "job": QUEUED, "warnings": []},
+    "retry_job": {"status": "success", "job": QUEUED, "warnings": []},
+    "stream_events": EVENTS,
+    "stream_logs": "==> trial 0 (complete) <==\n+ sleep 2\n",
+    "get_health": HEALTH,
+    "get_ready": {"status": "ready"},
+}
+"""operationId -> what it answers."""

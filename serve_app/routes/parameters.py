@@ -1,0 +1,24 @@
+"""Path and query parameters that several surfaces share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Path, Query
+
+from tunesmith.domain.page import MAX_LIMIT
+
+MAX_INTEGER = 2**63 - 1
+
+ExperimentId = Annotated[int, Path(ge=1, le=MAX_INTEGER, description="The experiment's `id`.", examples=[1])]
+JobId = Annotated[
+    str,
+    Path(
+        min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$", description="`job_id`.", examples=["job-3f9c0a1b2d4e"]
+    ),
+]
+TrialNumber = Annotated[int, Path(ge=0, le=MAX_INTEGER, description="The trial's `number`.", examples=[0])]
+Cursor = Annotated[
+    str | None, Query(max_length=500, description="`next_cursor` of the page before; leave it out for the first page.")
+]
+Limit = Annotated[int | None, Query(ge=1, le=MAX_LIMIT, description=f"Rows of the page, at most {MAX_LIMIT:,}.")]

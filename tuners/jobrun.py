@@ -1,0 +1,275 @@
+"""One running job in memory: its search, its open trials, and what is not written to SQL yet."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tuners.messages import Batch, Evaluation, Outcome, Report, Shape
+from tuners.search import PointSearch, violations
+from tuners.stopping import Stopping
+from tunesmith.domain import Experiment, Job, JobState, Measurement, Progress, Trial, TrialState, utcnow
+
+MAX_ATTEMPTS = 3
+"""A trial whose worker process died this often fails instead of taking down another one."""
+BATCH_S = 0.1
+"""Seconds of evaluations that travel together, when they are short."""
+MAX_BATCH = 64
+"""Evaluations that travel together, at most."""
+
+
+@dataclass
+class Unwritten:
+    """What SQL does not know yet."""
+
+    trials: list[Trial]
+    measurements: list[Measurement]
+    progress: Progress
+    message: str | None
+
+
+class JobRun:
+    """Hands out a job's points, takes in what came of them, and knows when it is over. Safe to call from any thread."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        job: Job,
+        shape: Shape,
+        history: Iterable[Trial],
+        open_trials: Sequence[Trial],
+        number: int,
+    ) -> None:
+        self.experiment, self.job, self.shape = experiment, job, shape
+        self.lock = threading.RLock()
+        self.number = number
+        self.waiting = deque(trial for trial in open_trials)
+        self.running: dict[int, Trial] = {}
+        self.pruned: set[int] = set()
+        self.workers: set[str] = set()
+        self.ending: JobState | None = None
+        """Set when a person stops or pauses the job, or the platform shuts down: nothing new is handed out."""
+        self.error: str | None = None
+        self.message: str | None = None
+        self.exhausted = False
+        self.seconds = 0.0
+        self.stopping = Stopping(experiment, job.search, job.started_at)
+        self.progress = Progress(total=job.progress.total)
+        self.first_failure: str | None = None
+        self._dirty: dict[int, Trial] = {}
+        self._measured: list[Measurement] = []
+        past = list(history)
+        for trial in past:
+            if trial.job_id == job.id:
+                self._count(trial)
+        made = self.progress.finished + len(self.waiting)
+        self.search = PointSearch(experiment, job.search, past, made)
+
+    @property
+    def concurrency(self) -> float:
+        """Workers at once, at most."""
+        limits = (self.job.search.max_concurrent, self.experiment.spec.compute.max_threads)
+        return min((limit for limit in limits if limit is not None), default=math.inf)
+
+    @property
+    def left(self) -> float:
+        """Trials that are not handed out yet."""
+        total = self.progress.total
+        if self.exhausted or self.stopping.reason is not None:
+            return 0 if self.stopping.failed else len(self.waiting)
+        return len(self.waiting) + (math.inf if total is None else max(0, total - self.search.made))
+
+    @property
+    def wants_worker(self) -> bool:
+        """Whether one more worker could be of use now."""
+        return self.ending is None and self.error is None and len(self.workers) < self.concurrency and self.left > 0
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is running and nothing more will be."""
+        return not self.running and (self.ending is not None or self.error is not None or self.left <= 0)
+
+    def take(self, slots: int, artifacts: str, grace_s: float) -> Batch | None:
+        """The next evaluations for one worker, of `slots` that could share the rest; None when there are none."""
+        with self.lock:
+            wanted = min(self._batch_size(), math.ceil(min(self.left, 1e9) / max(1, slots)))
+            trials = [trial for trial in (self._next() for _ in range(wanted)) if trial is not None]
+            if not trials:
+                return None
+            return Batch(
+                job_id=self.job.id,
+                experiment_id=self.experiment.id,
+                spec=self.experiment.spec,
+                evaluations=tuple(Evaluation(t.number, t.params, t.attempt) for t in trials),
+                artifacts=artifacts,
+                grace_s=grace_s,
+                watched=self.job.search.pruner is not None,
+            )
+
+    def absorb(self, outcomes: Iterable[Outcome]) -> None:
+        """Take in what came of evaluations; an outcome of a trial that is not running here is ignored."""
+        with self.lock:
+            for outcome in outcomes:
+                trial = self.running.pop(outcome.number, None)
+                if trial is None:
+                    continue
+                if outcome.state is TrialState.WAITING:
+                    self._put_back(trial)
+                    continue
+                self._finish(self._finished(trial, outcome), outcome)
+
+    def lose(self, numbers: Iterable[int], died: bool) -> None:
+        """Put back trials that nobody evaluates any more; those that killed too many workers fail."""
+        with self.lock:
+            for number in numbers:
+                trial = self.running.pop(number, None)
+                if trial is None:
+                    continue
+                if died and trial.attempt >= MAX_ATTEMPTS:
+                    error = f"the worker process died {trial.attempt} times while it ran this trial (out of memory?)"
+                    self._finish(trial.evolve(state=TrialState.FAILED, error=error, ended_at=utcnow()), None)
+                else:
+                    self._put_back(trial.evolve(attempt=trial.attempt + 1) if died else trial)
+
+    def report(self, reports: Sequence[Report]) -> set[int]:
+        """Take in intermediate values; the numbers of the trials to prune."""
+        with self.lock:
+            first = self.experiment.spec.objectives[0].metric
+            for report in reports:
+                if report.number not in self.running:
+                    continue
+                self._measured.append(
+                    Measurement.model_construct(
+                        experiment_id=self.experiment.id,
+                        number=report.number,
+                        metric=report.metric,
+                        step=report.step,
+                        value=report.value,
+                    )
+                )
+                if report.metric == first and self.search.report(report.number, report.step, report.value):
+                    self.pruned.add(report.number)
+            return self.pruned & self.running.keys()
+
+    def unwritten(self) -> Unwritten | None:
+        """What SQL does not know yet, taken out; None when it knows everything."""
+        with self.lock:
+            if not self._dirty and not self._measured and self.message is None:
+                return None
+            taken = Unwritten(list(self._dirty.values()), self._measured, self.progress, self.message)
+            self._dirty, self._measured, self.message = {}, [], None
+            return taken
+
+    @property
+    def unwritten_left(self) -> bool:
+        """Whether SQL does not know everything yet."""
+        with self.lock:
+            return bool(self._dirty or self._measured)
+
+    def write_again(self, unwritten: Unwritten) -> None:
+        """Put back what could not be written, unless something newer came."""
+        with self.lock:
+            self._dirty = {trial.number: trial for trial in unwritten.trials} | self._dirty
+            self._measured = unwritten.measurements + self._measured
+            self.message = self.message or unwritten.message
+
+    def verdict(self) -> tuple[JobState, dict[str, Any]]:
+        """How the job ends, and what is written with it."""
+        if self.ending is not None:
+            message = "it goes on when the platform is back" if self.ending is JobState.QUEUED else None
+            return self.ending, {"message": message}
+        if self.error is not None:
+            return JobState.FAILED, {"error": self.error}
+        succeeded = self.progress.finished - self.progress.failed
+        if self.stopping.failed or (self.progress.finished and not succeeded):
+            reason = self.stopping.reason if self.stopping.failed else "no trial succeeded"
+            return JobState.FAILED, {"error": f"{reason}. The first failure: {self.first_failure}"}
+        return JobState.SUCCEEDED, {"message": self.stopping.reason}
+
+    def _next(self) -> Trial | None:
+        if self.left <= 0:
+            return None
+        now = utcnow()
+        if self.waiting:
+            trial = self.waiting.popleft().evolve(state=TrialState.RUNNING, started_at=now)
+            self.search.reopen(trial.number, trial.params)
+        else:
+            params = self.search.ask(self.number)
+            if params is None:
+                self.exhausted = True
+                return None
+            trial = Trial.model_construct(
+                experiment_id=self.experiment.id,
+                number=self.number,
+                job_id=self.job.id,
+                run_number=self.job.run_number,
+                state=TrialState.RUNNING,
+                params=params,
+                created_at=now,
+                started_at=now,
+            )
+            self.number += 1
+        self.running[trial.number] = self._dirty[trial.number] = trial
+        return trial
+
+    def _finished(self, trial: Trial, outcome: Outcome) -> Trial:
+        spec = self.experiment.spec
+        complete = outcome.state is TrialState.COMPLETE
+        measured = trial.evolve(metrics=dict(outcome.metrics))
+        broken = [max(0.0, value) for value in violations(self.experiment, measured).values()]
+        return measured.evolve(
+            state=outcome.state,
+            values=tuple(outcome.metrics[o.metric] for o in spec.objectives) if complete else None,
+            violation=sum(broken) if complete and spec.constraints else None,
+            error=outcome.error,
+            started_at=outcome.started_at,
+            ended_at=outcome.ended_at,
+            worker=outcome.worker,
+            log=outcome.log,
+        )
+
+    def _finish(self, trial: Trial, outcome: Outcome | None) -> None:
+        self.search.tell(trial)
+        self.pruned.discard(trial.number)
+        self._dirty[trial.number] = trial
+        self._count(trial)
+        if outcome is not None:
+            seconds = (outcome.ended_at - outcome.started_at).total_seconds()
+            self.seconds = seconds if not self.seconds else 0.8 * self.seconds + 0.2 * seconds
+
+    def _put_back(self, trial: Trial) -> None:
+        waiting = trial.evolve(state=TrialState.WAITING, started_at=None)
+        self.search.close(trial.number)
+        self.waiting.append(waiting)
+        self._dirty[trial.number] = waiting
+
+    def _count(self, trial: Trial) -> None:
+        self.stopping.see(trial)
+        failed = trial.state is TrialState.FAILED
+        if failed and self.first_failure is None:
+            self.first_failure = f"trial {trial.number}: {trial.error}"
+        best = self.progress.best
+        if trial.feasible and trial.values is not None:
+            sign = self.experiment.spec.objectives[0].sign
+            if best is None or trial.values[0] * sign < best["outcome"] * sign:
+                best = _best(self.experiment, trial)
+        self.progress = self.progress.evolve(
+            finished=self.progress.finished + 1, failed=self.progress.failed + failed, best=best
+        )
+
+    def _batch_size(self) -> int:
+        return 1 if not self.seconds else max(1, min(MAX_BATCH, int(BATCH_S / self.seconds)))
+
+
+def _best(experiment: Experiment, trial: Trial) -> dict[str, Any]:
+    values = trial.values or ()
+    return {
+        "number": trial.number,
+        "outcome": values[0],
+        "outcomes": {o.metric: v for o, v in zip(experiment.spec.objectives, values, strict=True)},
+        "params": dict(trial.params),
+    }

@@ -1,0 +1,88 @@
+"""What runner and trial workers say to each other: plain values, pickled by Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from tunesmith.domain import ExperimentSpec, Scalar, TrialState
+
+Stop = Literal["pruned", "cancelled"]
+"""Why an evaluation is ended early: by its pruner, or because its job stops (or its runner does)."""
+
+Shape = tuple[tuple[str, float], ...]
+"""What one trial needs of its node: resources, sorted by name."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One point to evaluate."""
+
+    number: int
+    """The trial's number within the experiment."""
+    params: Mapping[str, Scalar]
+    """The configuration."""
+    attempt: int = 1
+    """How often it was started, this time included."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Evaluations of one job, for one worker, in order."""
+
+    job_id: str
+    """The job."""
+    experiment_id: int
+    """Its experiment."""
+    spec: ExperimentSpec
+    """What to evaluate, and how."""
+    evaluations: tuple[Evaluation, ...]
+    """The points."""
+    artifacts: str
+    """Root of the artefact storage."""
+    grace_s: float
+    """Seconds between TERM and KILL."""
+    watched: bool = False
+    """Whether a pruner looks at the intermediate values."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one evaluation."""
+
+    job_id: str
+    """The job."""
+    number: int
+    """The trial's number."""
+    state: TrialState
+    """`complete`, `pruned` or `failed`; `waiting` when it was interrupted and may run again."""
+    started_at: datetime
+    """When it began."""
+    ended_at: datetime
+    """When it ended."""
+    metrics: Mapping[str, float]
+    """Final values of everything measured, all finite."""
+    error: str | None = None
+    """Why it failed, with the tail of its output."""
+    worker: str | None = None
+    """Host and process that ran it."""
+    log: str | None = None
+    """Key of its log."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """One intermediate value."""
+
+    job_id: str
+    """The job."""
+    number: int
+    """The trial's number."""
+    metric: str
+    """The metric."""
+    step: int
+    """The step."""
+    value: float
+    """The value, finite."""

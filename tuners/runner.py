@@ -1,0 +1,300 @@
+"""The runner: a Ray actor that runs every job of the platform, on one pool of trial workers, with SQL as the truth.
+
+It can die at any moment. The dispatcher then frees its jobs, and the next runner takes them up from SQL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+import traceback
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from tuners.bell import Bell, wait
+from tuners.jobrun import JobRun
+from tuners.messages import Batch, Outcome, Report, Stop
+from tuners.pool import Pool, Worker, shape_of
+from tuners.sharing import demand, next_job
+from tuners.writer import Writer
+from tunesmith.domain import Job, JobState
+from tunesmith.errors import LeaseLost, TunesmithError
+from tunesmith.settings import Settings, load_settings
+from tunesmith.store import open_store
+
+log = logging.getLogger(__name__)
+
+NAME, NAMESPACE = "tunesmith-runner", "tunesmith"
+FLUSH_S = 0.05
+"""Seconds between two writes of results."""
+STOP_S = 15.0
+"""Seconds that running trials have to end when the platform shuts down."""
+
+
+class Runner:
+    """Runs jobs. Every method is called through Ray; the loop below does the writing."""
+
+    def __init__(self, environ: Mapping[str, str], name: str, warm_workers: int, autoscaling: bool) -> None:
+        os.environ.update(environ)
+        self.settings: Settings = load_settings()
+        self.store = open_store(self.settings.database)
+        self.name, self.warm = name, warm_workers
+        self.runs: dict[str, JobRun] = {}
+        self.thinker = ThreadPoolExecutor(1, "search")
+        self.changed, self.ended = Bell(), Bell()
+        self.draining = False
+        self.loop = asyncio.get_event_loop()
+        self.pool = Pool(name, NAMESPACE, self._worker_died, autoscaling)
+        self.writer = Writer(self.store, self.settings.lease_s)
+        self.tasks = [self.loop.create_task(self._flush_forever()), self.loop.create_task(self._renew_forever())]
+        self._recount()
+        self.pool.start()
+
+    async def start(self, job: Job) -> None:
+        """Take up a job that the dispatcher has claimed for this runner."""
+        if self.draining or job.id in self.runs:
+            return
+        try:
+            run = await self._think(self._load, job)
+        except LeaseLost:
+            return
+        except TunesmithError:
+            log.exception("job %s could not be loaded; its lease runs out and it is taken up again", job.id)
+            return
+        except Exception:
+            await self._think(self.writer.fail, job, traceback.format_exc())
+            return
+        self.runs[job.id] = run
+        self._recount()
+        self._notify()
+
+    async def exchange(self, worker_id: str, incarnation: str, outcomes: list[Outcome], wait_s: float) -> Any:
+        """Take a worker's outcomes and give it its next batch: a Batch, None (ask again), or "leave"."""
+        worker = self.pool.workers.get(worker_id)
+        if worker is None or self.pool.stopping:
+            return "leave"
+        await self._account(worker, incarnation, outcomes)
+        end = time.monotonic() + wait_s
+        while True:
+            ticket = self.changed.ticket
+            batch = await self._next_batch(worker)
+            if batch is not None:
+                return batch
+            if self._superfluous(worker):
+                self.pool.release(worker_id)
+                self._recount()
+                return "leave"
+            left = end - time.monotonic()
+            if left <= 0:
+                return None
+            await wait(ticket, min(left, 1.0))
+
+    async def settle(self, worker_id: str, outcomes: list[Outcome]) -> None:
+        """Take outcomes from the middle of a batch."""
+        worker = self.pool.workers.get(worker_id)
+        run = self.runs.get(worker.job_id or "") if worker else None
+        if worker and run:
+            worker.numbers -= {outcome.number for outcome in outcomes}
+            await self._think(run.absorb, outcomes)
+
+    async def beat(self, worker_id: str, job_id: str, reports: list[Report]) -> dict[int, Stop]:
+        """Take intermediate values; answers which of the worker's trials to stop, and why."""
+        worker, run = self.pool.workers.get(worker_id), self.runs.get(job_id)
+        numbers = {report.number for report in reports} | (worker.numbers if worker else set())
+        if run is None or worker is None or run.ending in (JobState.CANCELLED, JobState.QUEUED) or run.error:
+            return dict.fromkeys(numbers, "cancelled")
+        pruned = await self._think(run.report, reports) if reports else run.pruned
+        return dict.fromkeys(numbers & set(pruned), "pruned")
+
+    async def poke(self) -> None:
+        """Somebody wants something of a job: look now instead of at the next renewal."""
+        await self._renew()
+
+    async def watch(self) -> str:
+        """Answers when a job has ended; fails when this runner does, which is how the dispatcher learns of it."""
+        await wait(self.ended.ticket, 30.0)
+        return self.name
+
+    async def status(self) -> dict[str, Any]:
+        """What it is doing, for `tunesmith status` and the tests."""
+        return {
+            "pid": os.getpid(),
+            "jobs": sorted(self.runs),
+            "workers": len(self.pool.workers),
+            "busy": sum(worker.job_id is not None for worker in self.pool.workers.values()),
+        }
+
+    async def shutdown(self) -> None:
+        """Stop every evaluation and give all jobs back to the queue, with what they found."""
+        self.draining = True
+        for run in self.runs.values():
+            run.ending = run.ending or JobState.QUEUED
+        self._notify()
+        end = time.monotonic() + STOP_S
+        while self.runs and time.monotonic() < end:
+            await asyncio.sleep(FLUSH_S)
+        for run in list(self.runs.values()):
+            run.lose(list(run.running), died=False)
+            await self._end(run)
+        for task in self.tasks:
+            task.cancel()
+        self.pool.stopping = True
+        self._notify()
+        await asyncio.to_thread(self.pool.stop)
+
+    def _load(self, job: Job) -> JobRun:
+        with self.store.read() as tx:
+            experiment = tx.experiment(job.experiment_id)
+            return JobRun(
+                experiment,
+                job,
+                shape_of(experiment.spec),
+                tx.history(experiment.id),
+                tx.open_trials(job.id),
+                tx.next_number(experiment.id),
+            )
+
+    async def _account(self, worker: Worker, incarnation: str, outcomes: list[Outcome]) -> None:
+        """Close a worker's last batch: outcomes as they are, and what it was given but did not answer for goes back."""
+        run = self.runs.get(worker.job_id or "")
+        died = worker.incarnation not in (None, incarnation)
+        given, worker.numbers = worker.numbers, set()
+        worker.incarnation = incarnation
+        if worker.job_id is None:
+            return
+        worker.job_id, worker.idle_since = None, time.monotonic()
+        if run is None:
+            return
+        run.workers.discard(worker.worker_id)
+        await self._think(self._close, run, outcomes, given, died)
+        self._notify()
+
+    def _close(self, run: JobRun, outcomes: list[Outcome], given: set[int], died: bool) -> None:
+        run.absorb(outcomes)
+        run.lose(given - {outcome.number for outcome in outcomes}, died)
+
+    async def _next_batch(self, worker: Worker) -> Batch | None:
+        while (run := next_job(self.runs.values(), worker, self.pool)) is not None:
+            run.workers.add(worker.worker_id)
+            worker.job_id = run.job.id
+            idle = sum(other.job_id is None for other in self.pool.workers.values()) + len(run.workers)
+            batch = await self._think(self._take, run, idle)
+            if batch is not None:
+                worker.numbers = {evaluation.number for evaluation in batch.evaluations}
+                return batch
+            worker.job_id = None
+            run.workers.discard(worker.worker_id)
+        return None
+
+    def _take(self, run: JobRun, sharing: int) -> Batch | None:
+        try:
+            if not self.writer.healthy:
+                return None
+            return run.take(sharing, self.settings.artifacts, self.settings.terminate_grace_s)
+        except Exception:
+            run.error = traceback.format_exc()
+            return None
+
+    def _superfluous(self, worker: Worker) -> bool:
+        """Whether an idle worker should go: another shape waits for room, or it idled for long and is not kept warm."""
+        others = any(self.pool.pending(shape) for shape in self.pool.wanted if shape != worker.shape)
+        if others:
+            return True
+        idle = time.monotonic() - worker.idle_since > self.settings.worker_idle_s
+        return idle and self.pool.count(worker.shape) > self.pool.wanted.get(worker.shape, 0)
+
+    def _worker_died(self, worker_id: str) -> None:
+        """Tune's thread says that a worker's process died."""
+        self.loop.call_soon_threadsafe(lambda: self.loop.create_task(self._lose(worker_id)))
+
+    async def _lose(self, worker_id: str) -> None:
+        worker = self.pool.workers.get(worker_id)
+        if worker is not None:
+            given, worker.incarnation = worker.numbers, None
+            run = self.runs.get(worker.job_id or "")
+            worker.numbers, worker.job_id = set(), None
+            if run is not None:
+                run.workers.discard(worker_id)
+                await self._think(run.lose, given, True)
+                self._notify()
+
+    async def _flush_forever(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_S)
+            for run in list(self.runs.values()):
+                try:
+                    await self._flush(run)
+                except Exception:
+                    log.exception("job %s could not be written; trying again", run.job.id)
+            self._recount()
+
+    async def _flush(self, run: JobRun) -> None:
+        try:
+            await asyncio.to_thread(self.writer.write, run)
+            if run.over and not run.workers:
+                await self._end(run)
+        except LeaseLost:
+            self._abandon(run)
+
+    async def _end(self, run: JobRun) -> None:
+        try:
+            if not await asyncio.to_thread(self.writer.end, run):
+                return
+        except LeaseLost:
+            pass
+        self._abandon(run)
+        self.ended.ring()
+
+    def _abandon(self, run: JobRun) -> None:
+        """Forget a job that ended or is somebody else's; its workers learn of it at their next beat."""
+        self.runs.pop(run.job.id, None)
+        run.ending = run.ending or JobState.QUEUED
+        self._notify()
+
+    async def _renew_forever(self) -> None:
+        while True:
+            await asyncio.sleep(min(1.0, self.settings.lease_s / 4))
+            try:
+                await asyncio.to_thread(self.pool.look)
+                await self._renew()
+            except Exception:
+                log.exception("the leases could not be renewed; trying again")
+
+    async def _renew(self) -> None:
+        runs = {str(run.job.lease_token): run for run in self.runs.values()}
+        held = await asyncio.to_thread(self.writer.renew, list(runs))
+        if held is None:
+            return
+        for token, run in runs.items():
+            job = held.get(token)
+            if job is None:
+                self._abandon(run)
+            elif job.wanted is not None and run.ending is None:
+                run.ending = JobState(job.wanted)
+                self._notify()
+
+    def _recount(self) -> None:
+        """Tell the pool how many workers of which shape could be used."""
+        before = self.pool.wanted
+        self.pool.want(demand(self.runs.values(), self.warm))
+        if self.pool.wanted != before:
+            self._notify()
+        for run in self.runs.values():
+            self._explain_waiting(run)
+
+    def _explain_waiting(self, run: JobRun) -> None:
+        needs = ", ".join(f"{amount:g} {name}" for name, amount in run.shape if amount > 0.001) or "a node of its type"
+        if not run.workers and run.wants_worker and self.pool.capacity(run.shape) == 0:
+            text = f"waiting: no node of the cluster has room for a trial that needs {needs}"
+            if run.job.message != text:
+                run.job = run.job.evolve(message=text)
+                run.message = text
+
+    def _notify(self) -> None:
+        self.changed.ring()
+
+    async def _think(self, function: Any, *args: Any) -> Any:
+        return await self.loop.run_in_executor(self.thinker, function, *args)

@@ -1,0 +1,159 @@
+"""Running a command in a process group of its own: watched, timed, measured, and ended with all that it started.
+
+The command is started by a launcher, a small process that lives as long as this worker (see launcher.py).
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+TICK_S = 0.25
+"""Seconds between two looks at a running command."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    exit_code: int
+    """Its exit code; -N when signal N ended it."""
+    stopped: str | None
+    """Why it was ended from outside ("timeout", or what the watcher said); None when it ended by itself."""
+    wall_time_s: float
+    """Seconds from start to end."""
+    cpu_time_s: float
+    """User and system seconds, of its children that it waited for too."""
+    max_rss_bytes: int
+    """Largest resident memory of any one of its processes, in bytes."""
+
+
+def run_group(
+    command: Sequence[str],
+    cwd: Path,
+    env: Mapping[str, str],
+    log: IO[bytes],
+    stdout: int | None = None,
+    timeout_s: float | None = None,
+    watch: Callable[[], str | None] = lambda: None,
+    grace_s: float = 5.0,
+) -> Ended:
+    """Run a command to its end, with its output in `log` (or its stdout in the file descriptor `stdout`).
+
+    `watch` is called every TICK_S seconds; a text that it returns ends the command. Raises OSError when it cannot start.
+    """
+    launcher = _launcher()
+    request = {"args": list(command), "cwd": str(cwd), "env": dict(env)}
+    launcher.start(request, [log.fileno() if stdout is None else stdout, log.fileno()])
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    stopped: str | None = None
+    try:
+        while (ended := launcher.ended(_left(deadline))) is None:
+            stopped = "timeout" if deadline is not None and time.monotonic() >= deadline else watch()
+            if stopped is not None:
+                ended = launcher.stop(grace_s)
+                break
+    except BaseException:
+        launcher.close()  # kills the group
+        raise
+    return Ended(stopped=stopped, **ended)
+
+
+def _left(deadline: float | None) -> float:
+    return TICK_S if deadline is None else min(TICK_S, max(0.0, deadline - time.monotonic()))
+
+
+class Launcher:
+    """This worker's launcher process, and the conversation with it: one command at a time."""
+
+    def __init__(self) -> None:
+        self.ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.pid = os.getpid()
+        self.process = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(Path(__file__).with_name("launcher.py")), str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        theirs.close()
+        self.group: int | None = None
+
+    def start(self, request: Mapping[str, Any], descriptors: Sequence[int]) -> None:
+        """Start a command with these descriptors as stdout and stderr. Raises OSError when it cannot start."""
+        # The request goes through a pipe, because a message of this socket has a size limit and an environment has not.
+        read_end, write_end = os.pipe()
+        try:
+            socket.send_fds(self.ours, [b"start"], [read_end, *descriptors])
+        finally:
+            os.close(read_end)
+        with os.fdopen(write_end, "wb") as stream:
+            stream.write(json.dumps(request).encode())
+        answer = self._receive(None)
+        if answer is None or "errno" in answer:
+            error = answer or {"errno": 0, "file": "the launcher"}
+            raise OSError(error["errno"], os.strerror(error["errno"]), error["file"])
+        self.group = answer["pid"]
+
+    def ended(self, timeout_s: float | None) -> dict[str, Any] | None:
+        """How the command ended, or None when it has not within `timeout_s` seconds."""
+        return self._receive(timeout_s)
+
+    def stop(self, grace_s: float) -> dict[str, Any]:
+        """End the whole group: TERM, and KILL after the grace period."""
+        _signal_group(self.group, signal.SIGTERM)
+        ended = self._receive(grace_s)
+        if ended is None:
+            _signal_group(self.group, signal.SIGKILL)
+            ended = self._receive(None)
+        assert ended is not None
+        return ended
+
+    def close(self) -> None:
+        """End the launcher; it takes its command with it."""
+        self.ours.close()
+
+    @property
+    def usable(self) -> bool:
+        """Whether it is alive and belongs to this process (not to one that this process was forked from)."""
+        return self.pid == os.getpid() and self.ours.fileno() >= 0 and self.process.poll() is None
+
+    def _receive(self, timeout_s: float | None) -> dict[str, Any] | None:
+        poll = select.poll()
+        poll.register(self.ours, select.POLLIN)
+        if not poll.poll(None if timeout_s is None else max(0, round(timeout_s * 1000))):
+            return None
+        data = self.ours.recv(65536)
+        if not data:
+            _signal_group(self.group, signal.SIGKILL)
+            self.close()
+            raise OSError("the launcher process died")
+        answer: dict[str, Any] = json.loads(data)
+        return answer
+
+
+_launchers: list[Launcher] = []
+
+
+def _launcher() -> Launcher:
+    if not _launchers or not _launchers[0].usable:
+        _launchers[:] = [Launcher()]
+        atexit.register(_launchers[0].close)
+    return _launchers[0]
+
+
+def _signal_group(pid: int | None, number: signal.Signals) -> None:
+    if pid is not None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, number)

@@ -1,0 +1,124 @@
+"""A trial worker: the Tune trial that evaluates batches of any job of its shape, for as long as there are any.
+
+Ray Tune places it, restarts it when its process or node dies, and ends it; the points come straight from the runner.
+One Tune trial per worker instead of one per evaluation, because Tune's own loop handles some 50 trials a second and
+starts a process for each (1.2 to 1.8 s here); a worker's exchange with the runner costs about a millisecond.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import uuid
+from typing import Any
+
+import ray
+from ray import tune
+
+from tuners.messages import Batch, Evaluation, Outcome, Report, Stop
+from tuners.tools import command, function
+from tunesmith.domain import CommandTool
+
+log = logging.getLogger(__name__)
+
+STEP_S = 5.0
+"""Seconds of work that one Tune step covers: Tune hears of a worker this often."""
+BEAT_S = 0.5
+"""Seconds between two beats of a running evaluation, which carry reports there and stops back."""
+SEND_S = 0.05
+"""Outcomes of a batch are sent on when they are this old, in seconds."""
+
+
+class TrialWorker(tune.Trainable):
+    """Asks the runner for batches and evaluates them."""
+
+    @classmethod
+    def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        """What Tune reserves for a worker: the resources of one trial of its shape."""
+        return tune.PlacementGroupFactory([config["bundle"]])
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Find the runner."""
+        self.runner = ray.get_actor(config["runner"], namespace=config["namespace"])
+        self.worker_id: str = config["worker_id"]
+        self.incarnation = uuid.uuid4().hex
+        self.evaluated = 0
+
+    def step(self) -> dict[str, Any]:
+        """Work for STEP_S seconds, or until the runner sends it home."""
+        end = time.monotonic() + STEP_S
+        outcomes: list[Outcome] = []
+        while True:
+            wait_s = max(0.0, end - time.monotonic())
+            answer: Any = ray.get(self.runner.exchange.remote(self.worker_id, self.incarnation, outcomes, wait_s))
+            outcomes = []
+            if answer == "leave":
+                return {"evaluated": self.evaluated, "done": True}
+            if answer is not None:
+                outcomes = BatchRun(self.runner, self.worker_id, answer).run()
+                self.evaluated += len(answer.evaluations)
+            elif wait_s == 0:
+                return {"evaluated": self.evaluated}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """A worker has no state: what it knew is in SQL."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """A worker has no state."""
+
+
+class BatchRun:
+    """The evaluation of one batch, in order, with its outcomes sent on as they come."""
+
+    def __init__(self, runner: Any, worker_id: str, batch: Batch) -> None:
+        self.runner, self.worker_id, self.batch = runner, worker_id, batch
+        self.tool = command if isinstance(batch.spec.tool, CommandTool) else function
+        self.current: Evaluation = batch.evaluations[0]
+        self.stops: dict[int, Stop] = {}
+        self.reports: list[Report] = []
+        self.last_beat = self.last_sent = time.monotonic()
+
+    def run(self) -> list[Outcome]:
+        """Evaluate every point that was not stopped; returns the outcomes that were not sent on yet."""
+        unsent: list[Outcome] = []
+        for evaluation in self.batch.evaluations:
+            if evaluation.number in self.stops:
+                continue  # the runner puts back what it gets no outcome for
+            self.current = evaluation
+            unsent.append(self.tool.evaluate(self.batch, evaluation, self.watch))
+            now = time.monotonic()
+            if now - self.last_sent > SEND_S and evaluation is not self.batch.evaluations[-1]:
+                self.runner.settle.remote(self.worker_id, unsent)
+                unsent, self.last_sent = [], now
+        if self.reports:
+            self._beat()
+        return unsent
+
+    def watch(self, measured: list[tuple[str, int, float]]) -> Stop | None:
+        """Collect intermediate values, and learn now and then from the runner whether to stop."""
+        self.reports += [Report(self.batch.job_id, self.current.number, *values) for values in measured]
+        now = time.monotonic()
+        if now - self.last_beat >= BEAT_S or (self.reports and self.batch.watched):
+            self.last_beat = now
+            self._beat()
+        return self.stops.get(self.current.number)
+
+    def _beat(self) -> None:
+        reports, self.reports = self.reports, []
+        self.stops |= ray.get(self.runner.beat.remote(self.worker_id, self.batch.job_id, reports))
+
+
+def quiet() -> None:
+    """Switch off what Tune does per trial and we do not need: loggers, checkpoints, warnings about slow starts."""
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    os.environ.update(
+        TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",
+        TUNE_GLOBAL_CHECKPOINT_S="100000000",
+        TUNE_DISABLE_SIGINT_HANDLER="1",
+        TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S="100000000",
+        TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S_AUTOSCALER="100000000",
+        TUNE_MAX_PENDING_TRIALS_PG="64",
+        RAY_CHDIR_TO_TRIAL_DIR="0",
+        RAY_AIR_NEW_OUTPUT="0",
+    )

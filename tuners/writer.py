@@ -1,0 +1,98 @@
+"""The runner's way to SQL: results, leases and verdicts, each in one fenced transaction, patient when the database is away."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+
+from tuners.jobrun import JobRun
+from tunesmith.domain import Job, JobState
+from tunesmith.errors import DatabaseUnavailable, LeaseLost
+from tunesmith.store import Store
+
+log = logging.getLogger(__name__)
+
+PATIENCE_S = 0.5
+"""Seconds between two tries while the database is away."""
+
+
+class Writer:
+    """Writes what runs found. `healthy` is false while the database is away: nothing new is started then."""
+
+    def __init__(self, store: Store, lease_s: float) -> None:
+        self.store, self.lease_s = store, lease_s
+        self.healthy = True
+        self._not_before = 0.0
+
+    def write(self, run: JobRun) -> None:
+        """Write what a run found since the last time. Raises LeaseLost."""
+        if not self._may_try():
+            return
+        unwritten = run.unwritten()
+        if unwritten is None:
+            return
+        try:
+            with self.store.write() as tx:
+                tx.record(
+                    run.job.id,
+                    str(run.job.lease_token),
+                    run.experiment,
+                    unwritten.trials,
+                    unwritten.measurements,
+                    unwritten.progress,
+                    unwritten.message,
+                )
+            self._found_healthy()
+        except DatabaseUnavailable as error:
+            run.write_again(unwritten)
+            self._found_away(error)
+
+    def end(self, run: JobRun) -> bool:
+        """Write the rest and the verdict; False when it has to be tried again. Raises LeaseLost."""
+        self.write(run)
+        if not self._may_try() or run.unwritten_left:
+            return False
+        state, changes = run.verdict()
+        try:
+            with self.store.write() as tx:
+                tx.end_lease(run.job.id, str(run.job.lease_token), state, **changes)
+        except DatabaseUnavailable as error:
+            self._found_away(error)
+            return False
+        return True
+
+    def fail(self, job: Job, error: str) -> None:
+        """Fail a job that could not even be started."""
+        try:
+            with self.store.write() as tx:
+                tx.end_lease(job.id, str(job.lease_token), JobState.FAILED, error=error)
+        except (DatabaseUnavailable, LeaseLost):
+            log.exception("job %s could not be marked as failed; its lease runs out", job.id)
+
+    def renew(self, tokens: Sequence[str]) -> dict[str, Job] | None:
+        """Prolong leases: token -> job for those that hold; None while the database is away."""
+        if not tokens or not self._may_try():
+            return {} if not tokens else None
+        try:
+            with self.store.write() as tx:
+                held = tx.renew_leases(tokens, self.lease_s)
+            self._found_healthy()
+        except DatabaseUnavailable as error:
+            self._found_away(error)
+            return None
+        return held
+
+    def _may_try(self) -> bool:
+        return time.monotonic() >= self._not_before
+
+    def _found_healthy(self) -> None:
+        if not self.healthy:
+            log.warning("the database is back")
+        self.healthy = True
+
+    def _found_away(self, error: DatabaseUnavailable) -> None:
+        if self.healthy:
+            log.warning("the database is away; results are kept in memory until it is back: %s", error)
+        self.healthy = False
+        self._not_before = time.monotonic() + PATIENCE_S
