@@ -8,7 +8,7 @@ usage() {
 Usage:
 ./start_compose.sh [--dev | --prod] (any other args to pass to docker, e.g. --build)
   --dev:  compose.dev.yaml with config/.env.dev: no sign-in, published on 127.0.0.1 only (the default)
-  --prod: compose.prod.yaml with config/.env.prod: sign-in required
+  --prod: compose.prod.yaml with config/.env.prod: every request needs TUNESMITH_API_KEY
   --help: this text
 
 The other arguments go to `compose up`; if the first of them is a word, it is the compose command instead:
@@ -58,12 +58,12 @@ mode=${mode:-dev}
 env_file=config/.env.$mode
 [ -f "$env_file" ] || fail "$env_file is missing; make it with
   cp config/.example.env $env_file
-and set POSTGRES_PASSWORD in it; every variable is explained there"
+and set POSTGRES_PASSWORD in it (and TUNESMITH_API_KEY for --prod); every variable is explained there"
 
 program=$(compose_program) || fail "found no docker compose, docker-compose, podman compose or podman-compose; install one \
 (on Debian and Ubuntu: apt-get install podman podman-compose), or name it in COMPOSE"
 
 case ${arguments[0]:-} in
-  "" | -*) arguments=(up "${arguments[@]}") ;;
+  "" | -*) arguments=(up ${arguments[@]+"${arguments[@]}"})  # an empty array counts as unset in old bash ;;
 esac
 exec $program --project-name "tunesmith-$mode" --file "compose.$mode.yaml" --env-file "$env_file" "${arguments[@]}"

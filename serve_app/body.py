@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,40 +22,30 @@ SUSPECT = re.compile(rb"NaN|Infinity|[eE]\+?0*\d{3}|\d{309}|\\u0000")
 class FromJson:
     """Marks a body parameter: `Annotated[Model, FromJson()]` takes the raw bytes, and refuses "5" where 5 is meant.
 
-    Errors inside a section raise that section's own error, for instance `{"optimizer": InvalidOptimizer}`.
+    What is wrong inside the body's `section` is raised as `error`, everything else as InvalidBody.
     """
 
-    sections: Mapping[str, type[BadRequest]] | None = None
+    section: str | None = None
+    error: type[BadRequest] = InvalidBody
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        def parse_bytes(raw: Any, _inner: Callable[[Any], Any]) -> Any:
-            return parse(source, raw, self.sections or {})
+        """The model's schema, around bytes."""
 
-        return core_schema.no_info_wrap_validator_function(parse_bytes, handler(source))
+        def parse(raw: bytes, _inner: Callable[[Any], Any]) -> BaseModel:
+            return self.parse(source, raw)
 
+        return core_schema.no_info_wrap_validator_function(parse, handler(source))
 
-def parse(model: type[BaseModel], raw: bytes, sections: Mapping[str, type[BadRequest]]) -> BaseModel:
-    """The model's value from a JSON body. Raises InvalidBody, or the section's error, with every field error."""
-    if SUSPECT.search(raw):
-        _refuse_unstorable(_plain(raw), "")
-    with understood(raw, model, sections):
-        return model.model_validate_json(raw, strict=True)
-
-
-@contextmanager
-def understood(
-    raw: bytes, model: type[BaseModel] | None = None, sections: Mapping[str, type[BadRequest]] | None = None
-) -> Iterator[None]:
-    """Translate pydantic's errors about a body, wherever they come up. Raises InvalidBody or the section's error."""
-    try:
-        yield
-    except ValidationError as error:
-        found = error.errors(include_url=False)
-        body = _plain(raw)
-        fields = field_errors(found, body, model)
-        section = fields[0]["field"].split(".")[0]
-        kind = (sections or {}).get(section, InvalidBody)
-        raise kind(headline(fields), fields=fields) from error
+    def parse(self, model: type[BaseModel], raw: bytes) -> BaseModel:
+        """The model's value from a JSON body. Raises InvalidBody or `error`, with every field error."""
+        if SUSPECT.search(raw):
+            _refuse_unstorable(_plain(raw), "")
+        try:
+            return model.model_validate_json(raw, strict=True)
+        except ValidationError as error:
+            fields = field_errors(error.errors(include_url=False), _plain(raw), model)
+            inside = fields[0]["field"].split(".")[0] == self.section
+            raise (self.error if inside else InvalidBody)(headline(fields), fields=fields) from error
 
 
 def _plain(raw: bytes) -> Any:

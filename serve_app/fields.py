@@ -54,6 +54,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def _sent_path(location: Sequence[int | str], body: Any, kind: str) -> list[int | str]:
     path: list[int | str] = []
+    part: Any
     for part in location:
         inside = part in body if isinstance(body, Mapping) else isinstance(body, list) and isinstance(part, int)
         if inside:

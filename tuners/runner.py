@@ -37,17 +37,17 @@ STOP_S = 15.0
 class Runner:
     """Runs jobs. Every method is called through Ray; the loop below does the writing."""
 
-    def __init__(self, environ: Mapping[str, str], name: str, warm_workers: int, autoscaling: bool) -> None:
+    def __init__(self, environ: Mapping[str, str], owner: str, warm_workers: int, autoscaling: bool) -> None:
         os.environ.update(environ)
         self.settings: Settings = load_settings()
         self.store = open_store(self.settings.database)
-        self.name, self.warm = name, warm_workers
+        self.owner, self.warm = owner, warm_workers
         self.runs: dict[str, JobRun] = {}
         self.thinker = ThreadPoolExecutor(1, "search")
         self.changed, self.ended = Bell(), Bell()
         self.draining = False
         self.loop = asyncio.get_event_loop()
-        self.pool = Pool(name, NAMESPACE, self._worker_died, autoscaling)
+        self.pool = Pool(NAME, NAMESPACE, self._worker_died, autoscaling)
         self.writer = Writer(self.store, self.settings.lease_s)
         self.tasks = [self.loop.create_task(self._flush_forever()), self.loop.create_task(self._renew_forever())]
         self._recount()
@@ -110,17 +110,19 @@ class Runner:
         return dict.fromkeys(numbers & set(pruned), "pruned")
 
     async def poke(self) -> None:
-        """Somebody wants something of a job: look now instead of at the next renewal."""
+        """Somebody wants something of a job, or queued one: look now, and let the dispatcher look."""
+        self.ended.ring()
         await self._renew()
 
     async def watch(self) -> str:
-        """Answers when a job has ended; fails when this runner does, which is how the dispatcher learns of it."""
+        """Answers when the dispatcher should look; fails when this runner does, which is how the dispatcher learns of it."""
         await wait(self.ended.ticket, 30.0)
-        return self.name
+        return self.owner
 
     async def status(self) -> dict[str, Any]:
         """What it is doing, for `tunesmith status` and the tests."""
         return {
+            "owner": self.owner,
             "pid": os.getpid(),
             "jobs": sorted(self.runs),
             "workers": len(self.pool.workers),

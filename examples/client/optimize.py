@@ -3,14 +3,12 @@
     tunesmith up --detach                       # once
     python examples/client/optimize.py
 
-TUNESMITH_URL names the service (default http://127.0.0.1:8000).
+TUNESMITH_URL names the service; without it, the platform that runs in ./.tunesmith or else http://127.0.0.1:8000.
 """
 
 from __future__ import annotations
 
-import os
-
-from tunesmith import Client
+from tunesmith import Client, TrialAnswer
 
 EXPERIMENT = {
     "tool_name": "himmelblau",
@@ -28,14 +26,15 @@ EXPERIMENT = {
 
 
 def main() -> None:
-    client = Client(os.environ.get("TUNESMITH_URL", "http://127.0.0.1:8000"))
-    experiment = client.create_experiment(EXPERIMENT)
-    job = experiment.submit(optimizer={"type": "tpe", "n_iter": 30, "seed": 1})
-    for event in job.events():
-        if event.kind == "trial":
-            print(event.data)
-    job.wait()
-    print("best:", experiment.best())
+    with Client() as client:
+        experiment = client.create_experiment(EXPERIMENT)
+        job = experiment.submit({"type": "tpe", "n_iter": 30, "seed": 1})
+        for event in job.events():  # as they happen, until the job ends
+            if event.kind == "trial":
+                print(f"trial {event.data['number']}: {event.data['state']}, {event.data['values']}")
+        best = experiment.best()
+        assert isinstance(best, TrialAnswer)  # one objective: one best trial
+        print(f"best: loss {best.outcome:.3f} at {best.params}")
 
 
 if __name__ == "__main__":

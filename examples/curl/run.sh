@@ -5,19 +5,24 @@
 #   examples/curl/run.sh                                                      # the sleep example
 #   examples/curl/run.sh EXPERIMENT.json JOB.json                             # any other bodies
 #
-# TUNESMITH_URL names the service (default http://127.0.0.1:8000). Needs curl and python3 (which reads the JSON).
+# TUNESMITH_URL names the service (default http://127.0.0.1:8000), TUNESMITH_API_KEY the key of one that asks for it. Needs curl and python3 (which reads the JSON).
 set -euo pipefail
 api="${TUNESMITH_URL:-http://127.0.0.1:8000}/api/v1"
 examples=$(cd "$(dirname "$0")/.." && pwd)
 experiment_file=${1:-$examples/sleep_example/experiment.json}
 job_file=${2:-$examples/sleep_example/bayesopt.json}
 
+headers() { # through a file, since a command line is for everybody on this machine to read
+  echo 'Content-Type: application/json'
+  if [ -n "${TUNESMITH_API_KEY:-}" ]; then echo "Authorization: Bearer $TUNESMITH_API_KEY"; fi
+}
+
 # call METHOD PATH [BODY_FILE]: prints the answer; on an error prints the service's explanation and ends
 call() {
   local body status
   body=$(mktemp)
   status=$(curl --silent --show-error --request "$1" --output "$body" --write-out '%{http_code}' \
-    --header 'Content-Type: application/json' ${3:+--data-binary "@$3"} "$api$2") || { rm -f "$body"; return 1; }
+    --header @<(headers) ${3:+--data-binary "@$3"} "$api$2") || { rm -f "$body"; return 1; }
   if [ "$status" -ge 400 ]; then
     printf '%s %s answered %s: %s\n' "$1" "$2" "$status" "$(field error < "$body")" >&2
     rm -f "$body"

@@ -5,7 +5,8 @@
     S3_URL=s3://my-bucket/example python examples/s3_staging/run.py
 
 The nodes that run trials need the `aws` command and access to the bucket: an instance role, or `AWS_*` variables in the
-environment that the platform was started in. TUNESMITH_URL names the service (default http://127.0.0.1:8000).
+environment that the platform was started in. TUNESMITH_URL names the service; without it, the platform that runs in
+./.tunesmith or else http://127.0.0.1:8000.
 """
 
 from __future__ import annotations
@@ -40,10 +41,13 @@ def _script(name: str, s3_url: str) -> str:
 def main() -> None:
     if "S3_URL" not in os.environ:
         sys.exit("set S3_URL, for instance S3_URL=s3://my-bucket/example")
-    client = Client(os.environ.get("TUNESMITH_URL", "http://127.0.0.1:8000"))
-    staged = client.create_experiment(experiment(os.environ["S3_URL"]))
-    staged.submit(optimizer={"type": "grid", "num_configs_per_param": 3}).wait()
-    print("best:", staged.best())
+    with Client() as client:
+        staged = client.create_experiment(experiment(os.environ["S3_URL"]))
+        ended = staged.submit({"type": "grid", "num_configs_per_param": 3}).wait()
+        if ended.job_status != "finished":
+            sys.exit(f"the job {ended.job_status}: {ended.job_exc_info}")
+        best = staged.front()[0]
+        print(f"best: level {best.params['level']}, {best.outcome:.0f} bytes")
 
 
 if __name__ == "__main__":

@@ -36,6 +36,8 @@ class Settings(BaseModel):
     """Port that the service listens on; 0: a free one."""
     mode: Literal["dev", "prod"] = "dev"
     """`dev`: no sign-in, loopback only; `prod`: sign-in required."""
+    api_key: str | None = Field(default=None, min_length=16)
+    """Static key that every request must carry (`Authorization: Bearer` or `X-API-Key`); needed beyond loopback."""
     container: bool = False
     """Says that this process runs in a container whose ports the host publishes on loopback only: `dev` may then listen on all."""
     api_replicas: int | None = Field(default=None, ge=1, le=1000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
@@ -108,4 +109,9 @@ def change_experiment(
 @router.get("/samplers", summary="List samplers", tags=["samplers"], response_model=SamplersAnswer)
 async def list_samplers() -> Response:
     """What `optimizer.type` of a job may be, with the options that each takes."""
-    return answer(SamplersAnswer.model_validate({"samplers": catalogue()}))
+    return answer(_samplers())
+
+
+@cache
+def _samplers() -> SamplersAnswer:
+    return SamplersAnswer.model_validate({"samplers": catalogue()})

@@ -50,7 +50,7 @@ def submit_job(
     here: Here,
     request: Request,
     experiment_id: ExperimentId,
-    body: Annotated[JobRequest, FromJson({"optimizer": InvalidOptimizer})] | None = None,
+    body: Annotated[JobRequest, FromJson("optimizer", InvalidOptimizer)] | None = None,
     key: Key = None,
 ) -> Response:
     """Optimize the experiment. Without a body: bayesopt with 2 random and 2 model-based points.

@@ -170,7 +170,7 @@ def running_platform(settings: Settings, url: str | None) -> Check:
         return ok(f"none runs in {settings.data_dir}; `tunesmith up` starts one")
     with Client(url or (running.url if running else None), timeout=5, retries=1) as client:
         try:
-            return ok(f"{client.url}: {client.health().get('status')}")
+            return ok(f"{client.url}: {client.health().status}")
         except TunesmithError as error:
             return fail(error.message, "its log: logs/platform.log in the data directory; `tunesmith down`, then up")
 

@@ -9,12 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from tunesmith.cli.export import write_rows
-from tunesmith.cli.options import ExperimentId, Json, Url, connect
+from tunesmith.cli.options import ExperimentId, Json, Limit, Url, connect
 from tunesmith.cli.output import hint, print_json, print_table
 from tunesmith.domain import TrialState
 from tunesmith.schemas.experiments import TrialAnswer
-
-Limit = Annotated[int, typer.Option("--limit", min=1, help="Rows, at most.")]
 
 
 class TrialOrder(StrEnum):
@@ -26,13 +24,14 @@ class TrialOrder(StrEnum):
 
 def list_experiments(
     query: Annotated[str | None, typer.Option("--q", help="Only those whose name holds this.")] = None,
+    archived: Annotated[bool, typer.Option("--archived", help="Archived ones too.")] = False,
     limit: Limit = 50,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
     """List experiments, newest first."""
     with connect(url) as client:
-        answers = [experiment.info for experiment in client.experiments(query, limit)]
+        answers = [experiment.info for experiment in client.experiments(query, limit, archived)]
     if as_json:
         print_json(answers)
         return

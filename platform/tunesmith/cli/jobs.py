@@ -9,7 +9,7 @@ import typer
 
 from tunesmith.cli.follow import end, follow, standing
 from tunesmith.cli.inputs import read_optimizer, read_submission
-from tunesmith.cli.options import JobId, Json, Url, connect
+from tunesmith.cli.options import JobId, Json, Limit, Url, connect
 from tunesmith.cli.output import console, hint, print_fields, print_json, print_json_line, print_table, text, warn
 from tunesmith.client import Job
 from tunesmith.schemas.experiments import JobAnswer
@@ -18,9 +18,12 @@ from tunesmith.schemas.experiments import JobAnswer
 class JobWord(StrEnum):
     """Which jobs to list."""
 
-    RUNNING = "running"
     QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    FINISHED = "finished"
     FAILED = "failed"
+    STOPPED = "stopped"
 
 
 class PriorityOption(StrEnum):
@@ -53,9 +56,9 @@ def submit(
     rank: Any = priority.value if priority is not None else asked.priority
     with connect(url) as client:
         experiment = client.create_experiment(asked.experiment)
-        for warning in experiment.info.warnings:
-            warn(warning)
         job = experiment.submit(how, rank)
+        for warning in (*experiment.info.warnings, *job.warnings):
+            warn(warning)
         if not as_json:
             console().print(f"experiment {experiment.id}, {job.id} {job.info.job_status}", markup=False)
         answer = follow(job, quiet=as_json) if wait else job.info
@@ -70,14 +73,14 @@ def submit(
 
 
 def list_jobs(
-    state: Annotated[JobWord | None, typer.Option("--state", help="Only these; without it: all three.")] = None,
+    state: Annotated[JobWord | None, typer.Option("--state", help="Only those in this state.")] = None,
+    limit: Limit = 50,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """List running, queued and failed jobs."""
-    words = [state] if state is not None else list(JobWord)
+    """List jobs, newest first."""
     with connect(url) as client:
-        answers = [job.info for word in words for job in client.jobs(word.value)]
+        answers = [job.info for job in client.jobs(None if state is None else state.value, limit)]
     if as_json:
         print_json(answers)
         return

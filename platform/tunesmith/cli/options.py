@@ -24,6 +24,7 @@ DataDir = Annotated[
     Path | None,
     typer.Option("--data-dir", help="The platform's data directory (TUNESMITH_DATA_DIR).", show_default=False),
 ]
+Limit = Annotated[int, typer.Option("--limit", min=1, help="Rows, at most.")]
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")]
 ExperimentId = Annotated[int, typer.Argument(metavar="EXPERIMENT", help="The experiment's id.")]
 

@@ -100,7 +100,7 @@ def text(value: Any) -> str:
 def _detail_lines(error: TunesmithError) -> Iterable[str]:
     for name, value in error.details.items():
         if isinstance(value, list):
-            yield from (_item_line(item) for item in value)
+            yield from (line for line in map(_item_line, value) if line not in error.message)
         elif isinstance(value, dict):
             yield from (f"{field}: {text(reason)}" for field, reason in value.items())
         elif value is not None and str(value) not in error.message:
@@ -111,7 +111,7 @@ def _item_line(item: Any) -> str:
     if isinstance(item, dict) and "message" in item:
         where = item.get("field") or item.get("loc") or ""
         where = ".".join(map(str, where)) if isinstance(where, list | tuple) else str(where)
-        given = f" (given: {json.dumps(item['value'], default=str)[:200]})" if "value" in item else ""
+        given = f" (given: {json.dumps(item['value'], default=str)[:200]})" if item.get("value") is not None else ""
         return f"{where}: {item['message']}{given}" if where else f"{item['message']}{given}"
     return text(item)
 

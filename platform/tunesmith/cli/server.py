@@ -55,7 +55,7 @@ def down(data_dir: DataDir = None, as_json: Json = False) -> None:
     killed = False
     if running is not None and not launch.stop(running.pid, lambda: not running.alive):
         warn(
-            f"process {running.pid} did not stop in {launch.STOP_S:g} s and was killed; `tunesmith up` takes its jobs up"
+            f"process {running.pid} did not stop in {launch.STOP_S:g} s and was killed; `tunesmith up` resumes its jobs"
         )
         settings.run_file.unlink(missing_ok=True)
         killed = True
@@ -69,7 +69,7 @@ def status(url: Url = None, data_dir: DataDir = None, as_json: Json = False) -> 
     """Show whether the platform runs, where, and how many jobs it has."""
     run_file = None if url else _running(load_settings(data_dir=data_dir))
     with Client(url or (run_file.url if run_file else None)) as client:
-        found: dict[str, Any] = {"url": client.url, "health": client.health().get("status")}
+        found: dict[str, Any] = {"url": client.url, "health": client.health().status}
         if run_file is not None:
             found |= run_file.model_dump(mode="json", exclude={"url"})
         found["jobs"] = {word: len(client.jobs(word)) for word in ("running", "queued")}

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import httpx2
 
-from tunesmith.client.answers import paged, parsed, parsed_list
+from tunesmith.client.answers import paged, parsed
 from tunesmith.client.connection import Connection
 from tunesmith.client.discovery import DEFAULT_URL, platform_url
 from tunesmith.client.experiment import Experiment
 from tunesmith.client.job import Job
+from tunesmith.domain import JobState
 from tunesmith.schemas.experiments import ExperimentAnswer, ExperimentRequest, JobAnswer
+from tunesmith.schemas.health import HealthAnswer, ReadyAnswer
+from tunesmith.schemas.samplers import SamplerAnswer, SamplersAnswer
+from tunesmith.schemas.words import EXPERIMENT_WORDS
 
 
 class Client:
@@ -87,10 +91,13 @@ class Client:
         experiment.refresh()
         return experiment
 
-    def experiments(self, q: str | None = None, limit: int | None = None) -> Iterator[Experiment]:
+    def experiments(
+        self, q: str | None = None, limit: int | None = None, archived: bool = False
+    ) -> Iterator[Experiment]:
         """The experiments whose name holds `q` (all by default), newest first, page after page, at most `limit`."""
-        path = "/api/v1/experiments"
-        return map(self._experiment, paged(self._connection, path, "experiments", ExperimentAnswer, limit, q=q))
+        options = {"q": q, "archived": "true" if archived else None}
+        answers = paged(self._connection, "/api/v1/experiments", "experiments", ExperimentAnswer, limit, **options)
+        return map(self._experiment, answers)
 
     def job(self, job_id: str) -> Job:
         """A job. Raises JobNotFound."""
@@ -98,31 +105,23 @@ class Client:
         job.refresh()
         return job
 
-    def jobs(self, status: Literal["running", "queued", "failed"] = "running", limit: int | None = None) -> list[Job]:
-        """The jobs of that status, newest first, at most 1,000."""
-        body = self._connection.get(f"/api/v1/jobs/{status}", limit=limit)
-        answers = parsed_list(self._connection, JobAnswer, body)
+    def jobs(self, status: str | None = None, limit: int = 1000) -> list[Job]:
+        """The newest jobs of a status (`queued`, `running`, `paused`, `finished`, `failed`, `stopped`), or all."""
+        word = EXPERIMENT_WORDS[JobState(status)] if status in set(JobState) else status
+        answers = paged(self._connection, "/api/v1/jobs", "jobs", JobAnswer, limit, status=word)
         return [Job(self._connection, answer.job_id, answer) for answer in answers]
 
-    def samplers(self) -> list[dict[str, Any]]:
+    def samplers(self) -> tuple[SamplerAnswer, ...]:
         """The samplers of the platform, with their options."""
-        body = self._connection.get("/api/v1/samplers")
-        if isinstance(body, dict):
-            body = body.get("samplers")
-        if not isinstance(body, list):
-            raise self._connection.not_ours("no list of samplers")
-        return body
+        return parsed(self._connection, SamplersAnswer, self._connection.get("/api/v1/samplers")).samplers
 
-    def health(self) -> dict[str, Any]:
-        """What the platform says about itself. Raises ConnectionFailed when there is none."""
-        body = self._connection.get("/health")
-        if not isinstance(body, dict):
-            raise self._connection.not_ours("no health")
-        return body
+    def health(self) -> HealthAnswer:
+        """What the platform says about itself. Raises Unavailable when it cannot work."""
+        return parsed(self._connection, HealthAnswer, self._connection.get("/health"))
 
-    def ready(self) -> dict[str, Any]:
-        """Whether it takes requests. Raises Unavailable while it does not."""
-        return dict(self._connection.get("/ready"))
+    def ready(self) -> ReadyAnswer:
+        """Whether it takes work. Raises Unavailable while it does not; `details` says what is missing."""
+        return parsed(self._connection, ReadyAnswer, self._connection.get("/ready"))
 
     def _experiment(self, answer: ExperimentAnswer) -> Experiment:
         return Experiment(self._connection, answer.id, answer)

@@ -9,13 +9,15 @@ from tunesmith.client.answers import paged, parsed, parsed_job, parsed_list
 from tunesmith.client.connection import Connection
 from tunesmith.client.job import Job
 from tunesmith.domain import Parameter
-from tunesmith.errors import JobNotFound
+from tunesmith.errors import JobNotFound, TrialNotFound
 from tunesmith.schemas.experiments import (
     ExperimentAnswer,
     ExperimentDetail,
     JobAnswer,
+    JobEnvelope,
     OptimizerRequest,
     TrialAnswer,
+    TrialDetail,
 )
 
 PriorityWord = Literal["low", "normal", "high", "critical"]
@@ -60,7 +62,8 @@ class Experiment:
             body["optimizer"] = _optimizer(optimizer)
         if priority is not None:
             body["priority"] = priority
-        return self._job(parsed_job(self._connection, self._connection.post(f"{self._path}/trials", body)))
+        envelope = parsed(self._connection, JobEnvelope, self._connection.post(f"{self._path}/trials", body))
+        return Job(self._connection, envelope.job.job_id, envelope.job, envelope.warnings)
 
     def trials(
         self,
@@ -72,16 +75,19 @@ class Experiment:
         path = f"{self._path}/trials"
         return paged(self._connection, path, "trials", TrialAnswer, limit, state=state, order=order)
 
-    def trial(self, number: int) -> TrialAnswer:
-        """One trial. Raises TrialNotFound."""
-        return parsed(self._connection, TrialAnswer, self._connection.get(f"{self._path}/trials/{number}"))
+    def trial(self, number: int) -> TrialDetail:
+        """One trial, with its intermediate values. Raises TrialNotFound."""
+        return parsed(self._connection, TrialDetail, self._connection.get(f"{self._path}/trials/{number}"))
 
     def best(self) -> TrialAnswer | list[TrialAnswer] | None:
         """The best trial so far (None before the first); with several objectives the list of the Pareto set."""
-        body = self._connection.get(f"{self._path}/best")
+        try:
+            body = self._connection.get(f"{self._path}/best")
+        except TrialNotFound:
+            return None
         if isinstance(body, list):
             return parsed_list(self._connection, TrialAnswer, body)
-        return parsed(self._connection, TrialAnswer, body) if body else None
+        return parsed(self._connection, TrialAnswer, body)
 
     def front(self) -> list[TrialAnswer]:
         """The best trials as a list, for any number of objectives: none, one, or the Pareto set."""
@@ -91,13 +97,14 @@ class Experiment:
     def job(self) -> Job | None:
         """Its queued or running job, if it has one."""
         try:
-            return self._job(parsed_job(self._connection, self._connection.get(f"{self._path}/job")))
+            answer = parsed_job(self._connection, self._connection.get(f"{self._path}/job"))
         except JobNotFound:
             return None
+        return Job(self._connection, answer.job_id, answer)
 
-    def stop(self) -> None:
+    def stop(self) -> JobAnswer:
         """Stop its job; finished trials stay. Raises JobNotFound where nothing runs."""
-        self._connection.post(f"{self._path}/stop")
+        return parsed_job(self._connection, self._connection.post(f"{self._path}/stop"))
 
     def update(
         self,
@@ -111,9 +118,6 @@ class Experiment:
         body = {field: value for field, value in changes.items() if value is not None}
         self._info = parsed(self._connection, ExperimentAnswer, self._connection.patch(self._path, body))
         return self._info
-
-    def _job(self, answer: JobAnswer) -> Job:
-        return Job(self._connection, answer.job_id, answer)
 
 
 def _optimizer(given: Optimizer) -> Any:

@@ -40,11 +40,21 @@ class JobEvent:
 class Job:
     """A job of the platform. Every method that asks the server raises TunesmithError, JobNotFound among them."""
 
-    def __init__(self, connection: Connection, job_id: str, info: JobAnswer | None = None) -> None:
+    warnings: tuple[str, ...]
+    """What looked like a slip in the request that made it."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        job_id: str,
+        info: JobAnswer | None = None,
+        warnings: tuple[str, ...] = (),
+    ) -> None:
         self._connection = connection
         self._info = info
         self._path = f"/api/v1/jobs/{quote(job_id, safe='')}"
         self.id = job_id
+        self.warnings = warnings
 
     def __repr__(self) -> str:
         return f"Job({self.id!r}, {self._info.job_status if self._info else 'not asked yet'!r})"

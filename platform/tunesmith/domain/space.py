@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_serializer, field_validator, model_validator
 
 from tunesmith.domain.value import Scalar, Value
 
@@ -41,6 +41,10 @@ class Parameter(Value):
         if value is not None and not math.isfinite(value):
             raise ValueError("must be a finite number")
         return value
+
+    @field_serializer("minimum", "maximum", "step")
+    def _whole(self, value: float | None) -> float | None:
+        return int(value) if value is not None and self.type == "int" else value
 
     @model_validator(mode="after")
     def _consistent(self) -> Parameter:

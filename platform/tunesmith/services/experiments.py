@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tunesmith.domain import Experiment, ExperimentSpec, Job, Space, Trial
+from tunesmith.domain import Experiment, ExperimentSpec, Job, Space, Trial, TrialState
 from tunesmith.errors import InvalidSpace
 from tunesmith.store import Tx
 
@@ -26,7 +26,8 @@ def get_or_create(tx: Tx, spec: ExperimentSpec) -> tuple[Experiment, bool]:
 def overview(tx: Tx, experiment_id: int) -> Overview:
     """An experiment with its job and its best. Raises ExperimentNotFound."""
     experiment = tx.experiment(experiment_id)
-    return Overview(experiment, tx.active_job(experiment_id), tx.best_trials(experiment))
+    best = tx.best_trials(experiment) if experiment.counts[TrialState.COMPLETE] else []
+    return Overview(experiment, tx.active_job(experiment_id), best)
 
 
 def change(

@@ -14,12 +14,15 @@ ASSIGNED = re.compile(
     r"|\b(?:read|export|local|declare|typeset|readonly|mapfile|readarray|getopts|printf\s+-v)\b([^\n;&|]*)",
     re.MULTILINE,
 )
-USUAL = frozenset(  # noqa: SIM905  (a list of fifty strings reads worse)
-    "HOME PATH USER LOGNAME SHELL PWD OLDPWD TMPDIR TMP TEMP LANG LC_ALL TERM HOSTNAME HOST EDITOR DISPLAY TZ UID EUID "
-    "RANDOM SECONDS LINENO IFS PPID BASHPID BASH BASH_VERSION FUNCNAME PIPESTATUS OPTARG OPTIND REPLY EPOCHSECONDS "
-    "EPOCHREALTIME OMP_NUM_THREADS CUDA_VISIBLE_DEVICES PYTHONPATH LD_LIBRARY_PATH VIRTUAL_ENV CONDA_PREFIX "
-    "AWS_REGION AWS_DEFAULT_REGION AWS_PROFILE AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY".split()
-)
+# fmt: off
+USUAL = frozenset((
+    "HOME", "PATH", "USER", "LOGNAME", "SHELL", "PWD", "OLDPWD", "TMPDIR", "TMP", "TEMP", "LANG", "LC_ALL", "TERM",
+    "HOSTNAME", "HOST", "EDITOR", "DISPLAY", "TZ", "UID", "EUID", "RANDOM", "SECONDS", "LINENO", "IFS", "PPID",
+    "BASHPID", "BASH", "BASH_VERSION", "FUNCNAME", "PIPESTATUS", "OPTARG", "OPTIND", "REPLY", "EPOCHSECONDS",
+    "EPOCHREALTIME", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "PYTHONPATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV",
+    "CONDA_PREFIX", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY",
+))
+# fmt: on
 """Variables that an environment, or bash itself, usually has."""
 ALIKE = 0.75
 """How similar a name must be to a parameter's to be taken for a slip of it (difflib's ratio)."""

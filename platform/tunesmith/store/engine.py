@@ -102,7 +102,7 @@ def transaction(engine: Engine, writes: bool) -> Iterator[Connection]:
     except (OperationalError, InterfaceError, PoolTimeout) as error:
         raise DatabaseUnavailable(f"{DatabaseUnavailable.__doc__} ({_cause(error)})") from error
     except DatabaseError as error:
-        if "disk" in str(error).lower() or "malformed" in str(error).lower():
+        if any(sign in str(error).lower() for sign in ("disk", "malformed", "not a database")):
             raise DatabaseUnavailable(f"{DatabaseUnavailable.__doc__} ({_cause(error)})") from error
         raise
 

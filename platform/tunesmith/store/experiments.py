@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import bindparam, func, select, update
 
 from tunesmith.domain import Experiment, ExperimentSpec, Page, Space, utcnow
 from tunesmith.domain.page import decode_cursor, encode_cursor
 from tunesmith.errors import ExperimentNotFound
-from tunesmith.store.queries import Queries
+from tunesmith.store.queries import DIALECTS, Queries
 from tunesmith.store.rows import experiment_of
-from tunesmith.store.tables import experiments
+from tunesmith.store.tables import clean, experiments
 
 MAX_ID = 2**63 - 1
+# Built once: making a statement takes SQLAlchemy longer than SQLite takes to answer it, and every request asks these.
+BY_ID = select(experiments).where(experiments.c.id == bindparam("id"))
+BY_CONTENT = select(experiments).where(
+    experiments.c.workspace_id == bindparam("workspace_id"), experiments.c.content_hash == bindparam("content_hash")
+)
+UNLESS_THERE = {
+    name: dialect.insert(experiments).on_conflict_do_nothing().returning(experiments)
+    for name, dialect in DIALECTS.items()
+}
 
 
 class ExperimentQueries(Queries):
@@ -30,21 +39,20 @@ class ExperimentQueries(Queries):
             "archived": False,
             "created_at": utcnow(),
         }
-        same = (experiments.c.workspace_id == workspace_id, experiments.c.content_hash == row["content_hash"])
-        found = self.connection.execute(select(experiments).where(*same)).first()
+        same = {"workspace_id": workspace_id, "content_hash": row["content_hash"]}
+        found = self.connection.execute(BY_CONTENT, same).first()
         if found is not None:
             return experiment_of(found), False
-        insert = self.insert(experiments).values(row).on_conflict_do_nothing().returning(experiments)
-        made = self.connection.execute(insert).first()
+        made = self.connection.execute(UNLESS_THERE[self.connection.dialect.name], row).first()
         if made is not None:
             return experiment_of(made), True
-        return experiment_of(self.connection.execute(select(experiments).where(*same)).one()), False
+        return experiment_of(self.connection.execute(BY_CONTENT, same).one()), False
 
     def experiment(self, experiment_id: int) -> Experiment:
         """Read one. Raises ExperimentNotFound."""
         if not 0 < experiment_id <= MAX_ID:
             raise _missing(experiment_id)
-        row = self.connection.execute(select(experiments).where(experiments.c.id == experiment_id)).first()
+        row = self.connection.execute(BY_ID, {"id": experiment_id}).first()
         if row is None:
             raise _missing(experiment_id)
         return experiment_of(row)
@@ -57,7 +65,7 @@ class ExperimentQueries(Queries):
         if not archived:
             query = query.where(experiments.c.archived.is_(False))
         if search:
-            query = query.where(func.lower(experiments.c.name).contains(search.lower(), autoescape=True))
+            query = query.where(func.lower(experiments.c.name).contains(clean(search).lower(), autoescape=True))
         if cursor:
             query = query.where(experiments.c.id < decode_cursor(cursor, int)[0])
         rows = self.connection.execute(query).all()

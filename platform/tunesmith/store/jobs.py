@@ -7,7 +7,7 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import and_, bindparam, or_, select, update
 
 from tunesmith.domain import ACTIVE, TRANSITIONS, Job, JobState, Page, Progress, Search, TrialState, utcnow
 from tunesmith.domain.page import decode_cursor, encode_cursor
@@ -16,6 +16,10 @@ from tunesmith.store.events import EventQueries
 from tunesmith.store.rows import job_of
 from tunesmith.store.tables import experiments, jobs
 from tunesmith.store.trials import TrialQueries
+
+# Built once, for every request asks these (see experiments.py).
+BY_ID = select(jobs).where(jobs.c.id == bindparam("id"))
+ACTIVE_OF = select(jobs).where(jobs.c.experiment_id == bindparam("experiment_id"), jobs.c.active == 1)
 
 
 class JobQueries(EventQueries, TrialQueries):
@@ -66,15 +70,14 @@ class JobQueries(EventQueries, TrialQueries):
 
     def job(self, job_id: str) -> Job:
         """Read one. Raises JobNotFound."""
-        row = self.connection.execute(select(jobs).where(jobs.c.id == job_id)).first()
+        row = self.connection.execute(BY_ID, {"id": job_id}).first()
         if row is None:
             raise JobNotFound(f"No job has the id {job_id!r}", job_id=job_id)
         return job_of(row)
 
     def active_job(self, experiment_id: int) -> Job | None:
         """The experiment's job that is queued, running, paused or waiting for a retry."""
-        query = select(jobs).where(jobs.c.experiment_id == experiment_id, jobs.c.active == 1)
-        row = self.connection.execute(query).first()
+        row = self.connection.execute(ACTIVE_OF, {"experiment_id": experiment_id}).first()
         return None if row is None else job_of(row)
 
     def jobs(

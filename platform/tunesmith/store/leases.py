@@ -25,6 +25,13 @@ CLAIM_LOCK = 7_286_110_413
 class LeaseQueries(JobQueries):
     """Queries on leases."""
 
+    def nothing_to_dispatch(self) -> bool:
+        """Whether no job is queued and no lease has run out: a read, so that an idle platform never writes."""
+        now = utcnow()
+        due = (jobs.c.state == JobState.QUEUED.value) & or_(jobs.c.available_at.is_(None), jobs.c.available_at <= now)
+        lost = (jobs.c.state == JobState.RUNNING.value) & (jobs.c.lease_expires_at < now)
+        return self.connection.execute(select(jobs.c.id).where(due | lost).limit(1)).first() is None
+
     def claim_jobs(self, owner: str, lease_s: float, max_running: int) -> list[Job]:
         """Take queued jobs, highest priority first, then oldest first, until `max_running` are running.
 

@@ -11,6 +11,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from tunesmith.store.tables import experiments
 
 T = TypeVar("T")
+DIALECTS = {"sqlite": sqlite, "postgresql": postgresql}
+"""Whose INSERT knows ON CONFLICT."""
 CHUNK = 500
 """Values of one IN list, at most."""
 
@@ -23,7 +25,7 @@ class Queries:
 
     def insert(self, table: Table) -> Any:
         """An INSERT that knows ON CONFLICT, on either database."""
-        return postgresql.insert(table) if self.connection.dialect.name == "postgresql" else sqlite.insert(table)
+        return DIALECTS[self.connection.dialect.name].insert(table)
 
     def lock_experiment(self, experiment_id: int) -> None:
         """Hold the experiment's row to the end of the transaction: before its trials, counters or front change.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import Engine
 
+from tunesmith.errors import DatabaseUnavailable
 from tunesmith.store import engine as engines
 from tunesmith.store import migrate
 from tunesmith.store.experiments import ExperimentQueries
@@ -25,6 +27,7 @@ class Store:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self._turn = threading.Lock()
 
     @property
     def embedded(self) -> bool:
@@ -34,7 +37,7 @@ class Store:
     @contextmanager
     def write(self) -> Iterator[Tx]:
         """A transaction that may write. Raises DatabaseUnavailable."""
-        with engines.transaction(self.engine, writes=True) as connection:
+        with self._its_turn(), engines.transaction(self.engine, writes=True) as connection:
             yield Tx(connection)
 
     @contextmanager
@@ -42,6 +45,19 @@ class Store:
         """A transaction that only reads, and never waits for a writer. Raises DatabaseUnavailable."""
         with engines.transaction(self.engine, writes=False) as connection:
             yield Tx(connection)
+
+    @contextmanager
+    def _its_turn(self) -> Iterator[None]:
+        """SQLite lets writers sleep and try again, which starves some; those of one process rather queue here."""
+        if not self.embedded:
+            yield
+        elif self._turn.acquire(timeout=engines.BUSY_TIMEOUT_S):
+            try:
+                yield
+            finally:
+                self._turn.release()
+        else:
+            raise DatabaseUnavailable(f"{DatabaseUnavailable.__doc__} (other writers take too long)")
 
     def ping(self) -> None:
         """Raise DatabaseUnavailable unless the database answers."""

@@ -55,6 +55,13 @@ class UTCTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+def clean(text: str) -> str:
+    """The text with a replacement mark for every NUL and lone surrogate."""
+    if text.isascii() and "\0" not in text:
+        return text
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
 class CleanText(TypeDecorator[str]):
     """Text that any database can hold: NUL and lone surrogates, which a tool may print, become replacement marks."""
 
@@ -72,9 +79,7 @@ class CleanText(TypeDecorator[str]):
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         """To the database, cleaned."""
-        if value is None or (value.isascii() and "\0" not in value):
-            return value
-        return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+        return None if value is None else clean(value)
 
 
 Big = BigInteger().with_variant(Integer, "sqlite")

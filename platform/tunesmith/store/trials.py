@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any, Literal
 
-from sqlalchemy import Select, and_, func, or_, select, update
+from sqlalchemy import Select, and_, bindparam, func, or_, select, update
 
 from tunesmith.domain import FINISHED, Experiment, Job, Measurement, Page, Trial, TrialState, utcnow
 from tunesmith.domain.page import decode_cursor, encode_cursor
-from tunesmith.errors import TrialNotFound
+from tunesmith.errors import InvalidCursor, TrialNotFound
 from tunesmith.store.queries import Queries
 from tunesmith.store.rows import COUNTERS, measurement_of, trial_of
 from tunesmith.store.tables import experiments, measurements, trials
 
+MAX_NUMBER = 2**31
+"""Numbers of trials stay below, as the column is an integer of 32 bits."""
 MAX_FRONT = 1000
 """Trials of a Pareto front that are answered at once."""
+# Built once, for every request asks these (see experiments.py).
+OF_EXPERIMENT = select(trials).where(trials.c.experiment_id == bindparam("experiment_id"))
+BEST_OF = OF_EXPERIMENT.where(trials.c.score.is_not(None)).order_by(trials.c.score, trials.c.number).limit(1)
+FRONT_OF = OF_EXPERIMENT.where(trials.c.front.is_(True)).order_by(trials.c.number).limit(MAX_FRONT)
 
 
 class TrialQueries(Queries):
@@ -24,7 +30,7 @@ class TrialQueries(Queries):
     def trial(self, experiment_id: int, number: int) -> Trial:
         """Read one. Raises TrialNotFound."""
         query = select(trials).where(trials.c.experiment_id == experiment_id, trials.c.number == number)
-        known = 0 < experiment_id < 2**63 and 0 <= number < 2**31
+        known = 0 < experiment_id < 2**63 and 0 <= number < MAX_NUMBER
         row = self.connection.execute(query).first() if known else None
         if row is None:
             raise TrialNotFound(f"Experiment {experiment_id} has no trial {number}", number=number)
@@ -63,12 +69,8 @@ class TrialQueries(Queries):
 
     def best_trials(self, experiment: Experiment) -> list[Trial]:
         """The best feasible trial, or the Pareto front (at most MAX_FRONT of it); empty before the first one."""
-        query = select(trials).where(trials.c.experiment_id == experiment.id)
-        if len(experiment.spec.objectives) > 1:
-            query = query.where(trials.c.front.is_(True)).order_by(trials.c.number).limit(MAX_FRONT)
-        else:
-            query = query.where(trials.c.score.is_not(None)).order_by(trials.c.score, trials.c.number).limit(1)
-        return [trial_of(row) for row in self.connection.execute(query)]
+        query = FRONT_OF if len(experiment.spec.objectives) > 1 else BEST_OF
+        return [trial_of(row) for row in self.connection.execute(query, {"experiment_id": experiment.id})]
 
     def open_trials(self, job_id: str) -> list[Trial]:
         """The job's trials that are waiting or running, by number."""
@@ -153,9 +155,15 @@ class TrialQueries(Queries):
 def _by_number(query: Select[Any], newest_first: bool, cursor: str | None) -> Select[Any]:
     number = trials.c.number
     if cursor:
-        edge = decode_cursor(cursor, int)[0]
+        edge = _checked(decode_cursor(cursor, int)[0], cursor)
         query = query.where(number < edge if newest_first else number > edge)
     return query.order_by(number.desc() if newest_first else number)
+
+
+def _checked(number: int, cursor: str) -> int:
+    if not 0 <= number < MAX_NUMBER:
+        raise InvalidCursor(cursor=cursor)
+    return number
 
 
 def _by_value(query: Select[Any], descending: bool, cursor: str | None) -> Select[Any]:
@@ -163,6 +171,7 @@ def _by_value(query: Select[Any], descending: bool, cursor: str | None) -> Selec
     query = query.where(value.is_not(None))
     if cursor:
         edge, last = decode_cursor(cursor, (int, float), int)
+        _checked(last, cursor)
         beyond = value < edge if descending else value > edge
         further = number < last if descending else number > last
         query = query.where(or_(beyond, and_(value == edge, further)))

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 from tunesmith.store import Store
 
 SOME_EXAMPLES = settings(
-    max_examples=25,
+    max_examples=15,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.differing_executors],
 )

@@ -1,20 +1,24 @@
 """The store's contract on lists: pages by keyset, whole and without repetition, and cursors that are none."""
 
+# ruff: noqa: D102 - a test's name says it
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from sqlalchemy import update
 
-from tunesmith.domain import Experiment, JobState, Page, TrialState
+from tunesmith.domain import Experiment, JobState, Page, Trial, TrialState
 from tunesmith.domain.page import encode_cursor
 from tunesmith.errors import InvalidCursor
 from tunesmith.store import Store, Tx
+from tunesmith.store.tables import jobs as jobs_table
 from tunesmith.testing.base import SOME_EXAMPLES, Contract
-from tunesmith.testing.factories import finished_trial, new_experiment, queued_job, running_job
+from tunesmith.testing.factories import EPOCH, finished_trial, new_experiment, queued_job, running_job
 
 T = TypeVar("T")
 Listing = Callable[[str | None], Page[T]]
@@ -55,7 +59,8 @@ class PagingContract(Contract):
         jobs = [queued_job(store, new_experiment(store)) for _ in range(7)]
         _queue_at_one_moment(store, [job.id for job in jobs[2:5]])
         with store.read() as tx:
-            found = sum(_pages(lambda cursor: tx.jobs({JobState.QUEUED}, cursor, limit=2)), [])
+            pages = _pages(lambda cursor: tx.jobs({JobState.QUEUED}, cursor, limit=2))
+            found = [job for page in pages for job in page]
             assert sorted(job.id for job in found) == sorted(job.id for job in jobs)
             assert found == sorted(found, key=lambda job: (job.queued_at, job.id), reverse=True)
             assert not tx.jobs({JobState.FAILED}).items
@@ -76,7 +81,7 @@ class PagingContract(Contract):
         for objective, sign in (("loss", 1), ("-gain", -1)):
             experiment = _with_values(store, values, objective)
             with store.read() as tx:
-                found = _numbers(lambda cursor, e=experiment, tx=tx: tx.trials(e, order="value", cursor=cursor, limit=2))  # type: ignore[misc]
+                found = _numbers(partial(_by_value, tx, experiment))
             valued = [(value, number) for number, value in enumerate(values) if value is not None]
             assert found == [number for _, number in sorted(valued, reverse=sign < 0)]
 
@@ -135,6 +140,10 @@ def _pages(listing: Listing[T]) -> list[list[T]]:
     return pages
 
 
+def _by_value(tx: Tx, experiment: Experiment, cursor: str | None) -> Page[Trial]:
+    return tx.trials(experiment, order="value", cursor=cursor, limit=2)
+
+
 def _numbers(listing: Listing[Any]) -> list[int]:
     return [trial.number for page in _pages(listing) for trial in page]
 
@@ -153,13 +162,8 @@ def _with_values(store: Store, values: list[float | None], objective: str = "los
 
 
 def _queue_at_one_moment(store: Store, job_ids: list[str]) -> None:
-    from sqlalchemy import update
-
-    from tunesmith.store.tables import jobs
-    from tunesmith.testing.factories import EPOCH
-
     with store.write() as tx:
-        tx.connection.execute(update(jobs).where(jobs.c.id.in_(job_ids)).values(queued_at=EPOCH))
+        tx.connection.execute(update(jobs_table).where(jobs_table.c.id.in_(job_ids)).values(queued_at=EPOCH))
 
 
 def _listings(experiment: Experiment) -> list[Callable[[Tx, str], Any]]:

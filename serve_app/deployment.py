@@ -1,0 +1,58 @@
+"""The Ray Serve application: API replicas behind HAProxy, and one dispatcher. `serve run serve_app.deployment:app`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI
+from ray import serve
+from ray.serve import Application
+
+from tunesmith.settings import Settings, load_settings
+
+MAX_ONGOING = 5000
+"""Requests that a replica takes at once: an event stream holds one for as long as it is watched."""
+
+
+def app(args: Mapping[str, Any] | None = None) -> Application:
+    """The application for the settings of this environment, or of `args["environment"]` (JSON)."""
+    environ = json.loads((args or {}).get("environment", "{}"))
+    settings = load_settings({**os.environ, **environ})
+
+    def build() -> FastAPI:
+        return _build(environ)
+
+    from serve_app.dispatcher import Dispatcher
+
+    dispatcher = serve.deployment(Dispatcher).options(**_common(), num_replicas=1, health_check_period_s=2)
+    replicas = settings.replicas
+    api = serve.deployment(num_replicas=replicas, max_ongoing_requests=MAX_ONGOING, **_common())(serve.ingress(build)(Api))
+    return api.bind(dispatcher.bind(environ))
+
+
+class Api:
+    """One API replica; the FastAPI application is made inside it."""
+
+    def __init__(self, _dispatcher: Any) -> None:
+        """The dispatcher is deployed with it; they meet in the database."""
+
+
+def _common() -> dict[str, Any]:
+    return {
+        "ray_actor_options": {"num_cpus": 0},
+        "graceful_shutdown_timeout_s": 3,
+        "graceful_shutdown_wait_loop_s": 0.1,
+        "logging_config": {"enable_access_log": False, "log_level": "WARNING"},
+    }
+
+
+def _build(environ: Mapping[str, str]) -> FastAPI:
+    from serve_app.app import build
+    from serve_app.cluster import Cluster
+
+    os.environ.update(environ)
+    settings: Settings = load_settings()
+    return build(settings, Cluster(settings))

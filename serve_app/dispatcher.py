@@ -1,0 +1,139 @@
+"""The dispatcher: claims queued jobs for the runner, keeps a runner alive, and frees the jobs of one that died."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError
+
+from tuners.runner import NAME, NAMESPACE, Runner
+from tunesmith.errors import DatabaseUnavailable
+from tunesmith.settings import load_settings
+from tunesmith.store import open_store
+
+log = logging.getLogger("tunesmith.dispatcher")
+
+LOOK_S = 1.0
+"""Seconds between two looks at the queue when nobody rings."""
+
+
+class Dispatcher:
+    """One per platform; a second one at the same time does no harm, as every claim is a transaction."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        os.environ.update(environ)
+        self.environ = dict(environ)
+        self.settings = load_settings()
+        self.store = open_store(self.settings.database)
+        self.rung = threading.Event()
+        self.stopping = False
+        self.runner: Any = None
+        self.owner = ""
+        self.blind_until = 0.0
+        self.thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
+        self.thread.start()
+
+    def check_health(self) -> None:
+        """Raise, so that Serve makes a new replica, when the loop has died."""
+        if not self.thread.is_alive() and not self.stopping:
+            raise RuntimeError("the dispatcher's loop died")
+
+    def _run(self) -> None:
+        while not self.stopping:
+            try:
+                self._look()
+            except DatabaseUnavailable as error:
+                # While the database is away nobody can renew a lease; when it is back, they get time to.
+                self.blind_until = time.monotonic() + self.settings.lease_s
+                log.warning("the database is away: %s", error)
+            except RayActorError:
+                self._runner_died()
+            except Exception:
+                log.exception("the dispatcher stumbled; it goes on")
+                time.sleep(LOOK_S)
+            self.rung.wait(LOOK_S)
+            self.rung.clear()
+
+    def _look(self) -> None:
+        if self.runner is None:
+            self._find_runner()
+        with self.store.read() as tx:
+            idle = tx.nothing_to_dispatch()
+        if idle:
+            return
+        with self.store.write() as tx:
+            if time.monotonic() >= self.blind_until:
+                for job in tx.recover_jobs():
+                    log.warning("job %s lost its runner; it is %s now", job.id, job.state)
+            claimed = tx.claim_jobs(self.owner, self.settings.lease_s, self.settings.max_running_jobs)
+        for job in claimed:
+            ray.get(self.runner.start.remote(job), timeout=self.settings.lease_s)
+
+    def _find_runner(self) -> None:
+        warm = self.settings.warm_workers if self.settings.ray_address is None else 0
+        owner = f"runner-{secrets.token_hex(6)}"
+        autoscaling = self.settings.ray_address is not None
+        runner = (
+            ray.remote(Runner)
+            .options(
+                name=NAME,
+                namespace=NAMESPACE,
+                lifetime="detached",
+                get_if_exists=True,
+                num_cpus=0,
+                max_concurrency=10_000,
+                scheduling_strategy=_beside_the_database(self.settings.embedded),
+            )
+            .remote(self.environ, owner, warm, autoscaling)
+        )
+        self.owner = ray.get(runner.status.remote(), timeout=60)["owner"]
+        self.runner = runner
+        threading.Thread(target=self._listen, args=(runner,), name="runner's bell", daemon=True).start()
+
+    def _listen(self, runner: Any) -> None:
+        """Ring when the runner does, and notice its death at once."""
+        while not self.stopping and self.runner is runner:
+            try:
+                ray.get(runner.watch.remote())
+            except RayActorError:
+                self._runner_died()
+                return
+            except Exception:
+                time.sleep(LOOK_S)
+            self.rung.set()
+
+    def _runner_died(self) -> None:
+        owner, self.runner, self.owner = self.owner, None, ""
+        if owner and not self.stopping:
+            log.warning("the runner died; its jobs go on with a new one")
+            with self.store.write() as tx:
+                tx.recover_jobs(owner)
+        self.rung.set()
+
+
+def stop_work() -> None:
+    """Stop every evaluation and give all running jobs back to the queue (at the platform's end)."""
+    try:
+        runner = ray.get_actor(NAME, namespace=NAMESPACE)
+    except ValueError:
+        return
+    try:
+        ray.get(runner.shutdown.remote(), timeout=25)
+    finally:
+        ray.kill(runner)
+
+
+def _beside_the_database(embedded: bool) -> Any:
+    """SQLite is a file of this node: the runner has to be here too."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    if not embedded:
+        return "DEFAULT"
+    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)

