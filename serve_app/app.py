@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from serve_app import errors, openapi
+from serve_app.auth import StaticKey
 from serve_app.context import Context
 from serve_app.limits import BodyLimit
 from serve_app.platform import Alone, Platform
@@ -37,7 +38,7 @@ def build(settings: Settings, platform: Platform | None = None, store: Store | N
         version=__version__,
         description=openapi.DESCRIPTION,
         openapi_tags=openapi.TAGS,
-        generate_unique_id_function=lambda route: route.name,
+        separate_input_output_schemas=False,
         redirect_slashes=False,
         lifespan=lifespan,
     )
@@ -48,5 +49,7 @@ def build(settings: Settings, platform: Platform | None = None, store: Store | N
     errors.install(app)
     openapi.install(app)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    if settings.api_key is not None:
+        app.add_middleware(StaticKey, key=settings.api_key)
     app.add_middleware(errors.Guard)
     return app

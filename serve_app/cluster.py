@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import ray
@@ -32,7 +33,7 @@ class Cluster:
     def node_types(self) -> frozenset[str]:
         """The instance types of the nodes, and those that the settings say can be started."""
         prefix = instance_resource("")
-        resources: dict[str, float] = ray.cluster_resources()
+        resources: Mapping[str, float] = ray.cluster_resources()
         here = {name.removeprefix(prefix) for name in resources if name.startswith(prefix)}
         return frozenset(here) | frozenset(self.settings.node_types)
 

@@ -27,7 +27,7 @@ def app(args: Mapping[str, Any] | None = None) -> Application:
 
     from serve_app.dispatcher import Dispatcher
 
-    dispatcher = serve.deployment(Dispatcher).options(**_common(), num_replicas=1, health_check_period_s=2)
+    dispatcher = serve.deployment(num_replicas=1, health_check_period_s=2, **_common())(Dispatcher)
     replicas = settings.replicas
     api = serve.deployment(num_replicas=replicas, max_ongoing_requests=MAX_ONGOING, **_common())(serve.ingress(build)(Api))
     return api.bind(dispatcher.bind(environ))

@@ -62,8 +62,7 @@ class Dispatcher:
             self.rung.clear()
 
     def _look(self) -> None:
-        if self.runner is None:
-            self._find_runner()
+        runner = self.runner or self._find_runner()
         with self.store.read() as tx:
             idle = tx.nothing_to_dispatch()
         if idle:
@@ -74,13 +73,13 @@ class Dispatcher:
                     log.warning("job %s lost its runner; it is %s now", job.id, job.state)
             claimed = tx.claim_jobs(self.owner, self.settings.lease_s, self.settings.max_running_jobs)
         for job in claimed:
-            ray.get(self.runner.start.remote(job), timeout=self.settings.lease_s)
+            ray.get(runner.start.remote(job), timeout=self.settings.lease_s)
 
-    def _find_runner(self) -> None:
+    def _find_runner(self) -> Any:
         warm = self.settings.warm_workers if self.settings.ray_address is None else 0
         owner = f"runner-{secrets.token_hex(6)}"
         autoscaling = self.settings.ray_address is not None
-        runner = (
+        runner: Any = (
             ray.remote(Runner)
             .options(
                 name=NAME,
@@ -93,9 +92,11 @@ class Dispatcher:
             )
             .remote(self.environ, owner, warm, autoscaling)
         )
-        self.owner = ray.get(runner.status.remote(), timeout=60)["owner"]
+        status: Any = ray.get(runner.status.remote(), timeout=60)
+        self.owner = status["owner"]
         self.runner = runner
         threading.Thread(target=self._listen, args=(runner,), name="runner's bell", daemon=True).start()
+        return runner
 
     def _listen(self, runner: Any) -> None:
         """Ring when the runner does, and notice its death at once."""

@@ -22,6 +22,12 @@ KEEP_ALIVE_S = 15.0
 """Seconds of silence after which a comment goes out, so that no proxy gives the connection up."""
 BATCH = 500
 """Events read at once."""
+SCHEMA = {
+    "type": "object",
+    "description": "One event: `id` for `Last-Event-ID`, `event` is `state`, `trial` or `message`, `data` is JSON.",
+    "required": ["id", "event", "data"],
+    "properties": {name: {"type": "string"} for name in ("id", "event", "data")},
+}
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 

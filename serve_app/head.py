@@ -34,7 +34,6 @@ def main() -> None:
         while not stop.wait(1.0):
             _check()
     finally:
-        settings.run_file.unlink(missing_ok=True)
         _stop()
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from serve_app.answers import RETRY_AFTER_S
-from serve_app.openapi_examples import ANSWERS
+from serve_app.openapi_examples import ANSWERS, BODIES
 from tunesmith.errors import (
     BadRequest,
     Internal,
@@ -36,6 +36,7 @@ TAGS = [
     {"name": "samplers", "description": "How points are chosen."},
     {"name": "health", "description": "For load balancers and people."},
 ]
+SCHEMAS = "#/components/schemas/"
 WHY: dict[int, tuple[str, TunesmithError]] = {
     400: (
         "The request is invalid; `details.fields` says where.",
@@ -79,21 +80,29 @@ def install(app: FastAPI) -> None:
 
 def _refusal(status: int) -> dict[str, Any]:
     description, error = WHY[status]
-    content = {"application/json": {"example": error.body()}}
-    return {"model": ErrorAnswer, "description": description, "content": content, "headers": HEADERS.get(status, {})}
+    # Not FastAPI's `model`, which would put the schema under the media type of a stream.
+    content = {"application/json": {"schema": {"$ref": f"{SCHEMAS}ErrorAnswer"}, "example": error.body()}}
+    return {"description": description, "content": content, "headers": HEADERS.get(status, {})}
 
 
 def _complete(document: dict[str, Any]) -> dict[str, Any]:
     for path in document["paths"].values():
         for operation in path.values():
-            responses = operation["responses"]
-            if "HTTPValidationError" in str(responses.get("422")):
-                del responses["422"]  # FastAPI's own; ours are 400
-            example = ANSWERS.get(operation["operationId"])
-            for status, response in responses.items():
-                if status.startswith("2") and example is not None:
-                    for content in response.get("content", {}).values():
-                        content["example"] = example
+            _complete_operation(operation)
+    schemas = document["components"]["schemas"]
+    schemas["ErrorAnswer"] = ErrorAnswer.model_json_schema()
     for name in ("HTTPValidationError", "ValidationError"):
-        document.get("components", {}).get("schemas", {}).pop(name, None)
+        schemas.pop(name, None)
     return document
+
+
+def _complete_operation(operation: dict[str, Any]) -> None:
+    name, responses = operation["operationId"], operation["responses"]
+    if "HTTPValidationError" in str(responses.get("422")):
+        del responses["422"]  # FastAPI's own; ours are 400
+    if name in BODIES:
+        operation["requestBody"]["content"]["application/json"]["example"] = BODIES[name]
+    for status, response in responses.items():
+        if status.startswith("2") and name in ANSWERS:
+            for content in response.get("content", {}).values():
+                content["example"] = ANSWERS[name]

@@ -1,8 +1,10 @@
-"""The example answer of every operation, as the OpenAPI document shows it."""
+"""The example body and answer of every operation, as the OpenAPI document shows them."""
 
 from __future__ import annotations
 
 from typing import Any
+
+from tunesmith.schemas.experiments import EXAMPLE_EXPERIMENT
 
 CONFIGS = [{"parameter_name": "paramA", "value": 1}, {"parameter_name": "paramB", "value": 1}]
 BEST = {
@@ -108,12 +110,12 @@ SAMPLER = {
     "mixed_spaces": True,
     "conditional_spaces": True,
 }
-EVENTS = (
-    'id: 1\nevent: state\ndata: {"job_id":"job-3f9c0a1b2d4e","at":"2026-01-31T12:00:00.000Z","state":"queued",'
-    '"message":null,"attempt":0,"job_status":"queued"}\n\n'
-    'id: 2\nevent: trial\ndata: {"job_id":"job-3f9c0a1b2d4e","at":"2026-01-31T12:00:06.120Z","number":0,'
-    '"state":"complete","values":[2.004],"params":{"paramA":1,"paramB":1},"duration_s":2.01,"error":null}\n\n'
-)
+EVENT = {
+    "id": "3",
+    "event": "trial",
+    "data": '{"job_id":"job-3f9c0a1b2d4e","at":"2026-01-31T12:00:06.120Z","number":0,"state":"complete",'
+    '"values":[2.004],"params":{"paramA":1,"paramB":1},"duration_s":2.01,"error":null}',
+}
 HEALTH = {
     "status": "healthy",
     "timestamp": "2026-01-31T12:00:00.000Z",
@@ -122,6 +124,12 @@ HEALTH = {
     "version": "0.1.0",
 }
 
+BODIES: dict[str, Any] = {
+    "create_experiment": EXAMPLE_EXPERIMENT,
+    "change_experiment": {"name": "sleep, narrowed", "tags": ["demo"]},
+    "submit_job": {"optimizer": {"type": "bayesopt", "n_init": 2, "n_iter": 2}},
+}
+"""operationId -> a body that it takes."""
 ANSWERS: dict[str, Any] = {
     "create_experiment": EXPERIMENT,
     "list_experiments": {"experiments": [EXPERIMENT], "next_cursor": None},
@@ -143,7 +151,7 @@ ANSWERS: dict[str, Any] = {
     "pause_job": {**STOPPING, "job": {**JOB, "message": "pausing: its running trials finish first"}},
     "resume_job": {"status": "success", "job": QUEUED, "warnings": []},
     "retry_job": {"status": "success", "job": QUEUED, "warnings": []},
-    "stream_events": EVENTS,
+    "stream_events": EVENT,
     "stream_logs": "==> trial 0 (complete) <==\n+ sleep 2\n",
     "get_health": HEALTH,
     "get_ready": {"status": "ready"},

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator
+from enum import Enum
 from typing import Any
 
-from fastapi import Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
 from serve_app.fields import nearest
+from serve_app.openapi import refusals
 from tunesmith.errors import BadRequest, InvalidBody
 
 
@@ -47,6 +49,17 @@ class StrictRoute(APIRoute):
             return await handle(StrictRequest(request.scope, request.receive))
 
         return strict
+
+
+def surface(prefix: str = "", tags: list[str | Enum] | None = None, refuses: tuple[int, ...] = ()) -> APIRouter:
+    """A router of strict routes: operations are called like their functions, and may refuse with these statuses."""
+    return APIRouter(
+        prefix=prefix,
+        tags=tags,
+        route_class=StrictRoute,
+        responses=refusals(400, *refuses, 500, 503),
+        generate_unique_id_function=lambda route: route.name,
+    )
 
 
 def _query_names(dependant: Dependant) -> Iterator[str]:

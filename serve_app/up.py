@@ -45,7 +45,10 @@ def main() -> int:
         check(settings)
         with _locked(settings), tempfile.TemporaryDirectory(prefix="ts-", dir="/tmp", ignore_cleanup_errors=True) as scratch:
             _prepare(settings)
-            return Supervisor(settings, Path(scratch)).run()
+            try:
+                return Supervisor(settings, Path(scratch)).run()
+            finally:
+                settings.run_file.unlink(missing_ok=True)
     except TunesmithError as error:
         print(f"error: {error.message}", file=sys.stderr)
         return 2

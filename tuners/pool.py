@@ -17,6 +17,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.tune.search import Searcher
 
 from tuners.messages import Shape
 from tuners.worker import TrialWorker, quiet
@@ -167,7 +168,7 @@ class Pool:
         ).fit()
 
 
-class WorkerSearcher(tune.search.Searcher):  # type: ignore[misc]
+class WorkerSearcher(Searcher):
     """Tune's source of configurations: one per worker that the pool wants."""
 
     def __init__(self, key: str) -> None:
@@ -181,7 +182,7 @@ class WorkerSearcher(tune.search.Searcher):  # type: ignore[misc]
     def suggest(self, trial_id: str) -> Any:
         """One more worker's configuration, None when there are enough, FINISHED when the pool stops."""
         pool = POOLS[self.key]
-        return tune.search.Searcher.FINISHED if pool.stopping else pool.next_worker(trial_id)
+        return Searcher.FINISHED if pool.stopping else pool.next_worker(trial_id)
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
         """A worker went home."""
@@ -194,7 +195,7 @@ class WorkerSearcher(tune.search.Searcher):  # type: ignore[misc]
         """Nothing to restore."""
 
 
-class PoolStopper(tune.Stopper):  # type: ignore[misc]
+class PoolStopper(tune.Stopper):
     """Ends the Tune run with the pool."""
 
     def __init__(self, key: str) -> None:
@@ -209,7 +210,7 @@ class PoolStopper(tune.Stopper):  # type: ignore[misc]
         return POOLS[self.key].stopping
 
 
-class PoolCallback(tune.Callback):  # type: ignore[misc]
+class PoolCallback(tune.Callback):
     """Tells the pool of workers whose process died."""
 
     def __init__(self, key: str) -> None:

@@ -42,7 +42,7 @@ def build(pruner: Pruner | None) -> Any:
     if name not in NAMES:
         near = difflib.get_close_matches(name, NAMES, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise InvalidOptimizer(f"optimizer.pruner: no pruner is called {name!r}; {hint}There are: {', '.join(NAMES)}")
+        raise InvalidOptimizer(f"optimizer.pruner: no pruner is called {name!r}; {hint}known: {', '.join(NAMES)}")
     kind = getattr(optuna.pruners, NAMES[name])
     options = dict(pruner.options) if pruner else {}
     known = [p for p in inspect.signature(kind.__init__).parameters if p != "self"]

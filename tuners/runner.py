@@ -183,7 +183,7 @@ class Runner:
             run.workers.add(worker.worker_id)
             worker.job_id = run.job.id
             idle = sum(other.job_id is None for other in self.pool.workers.values()) + len(run.workers)
-            batch = await self._think(self._take, run, idle)
+            batch: Batch | None = await self._think(self._take, run, idle)
             if batch is not None:
                 worker.numbers = {evaluation.number for evaluation in batch.evaluations}
                 return batch
@@ -274,8 +274,8 @@ class Runner:
             job = held.get(token)
             if job is None:
                 self._abandon(run)
-            elif job.wanted is not None and run.ending is None:
-                run.ending = JobState(job.wanted)
+            elif run.ending in (None, JobState.PAUSED):  # a pause can be taken back, or become a stop
+                run.ending = JobState(job.wanted) if job.wanted else None
                 self._notify()
 
     def _recount(self) -> None:

@@ -151,7 +151,7 @@ def find(name: str) -> Sampler:
         return SAMPLERS[name]
     near = difflib.get_close_matches(name, SAMPLERS, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    raise InvalidOptimizer(f"optimizer.type: no sampler is called {name!r}; {hint}There are: {', '.join(SAMPLERS)}")
+    raise InvalidOptimizer(f"optimizer.type: no sampler is called {name!r}; {hint}known: {', '.join(SAMPLERS)}")
 
 
 def check_options(model: type[BaseModel], given: Mapping[str, Any], where: str) -> Any:

@@ -64,6 +64,7 @@ def experiment(file: Path) -> dict[str, Any]:
 
 def main() -> None:
     console, begun = Console(), time.monotonic()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs come with it ignored
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="tunesmith-demo-", ignore_cleanup_errors=True) as directory:
         file = write_sample(Path(directory) / "input.bin")
@@ -88,11 +89,7 @@ def platform(console: Console, data: Path) -> Iterator[RunFile]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("TUNESMITH_", "RAY_"))}
     try:
         with console.status("starting Ray, Ray Serve and the service ..."):
-            up = [TUNESMITH, "up", "--dev", "--detach", "--port", "0", "--data-dir", str(data)]
-            started = subprocess.run(up, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-        running = read_run_file(data / "run.json")
-        if started.returncode or running is None:
-            sys.exit(f"tunesmith up failed:\n{started.stdout}{started.stderr}")
+            running = start(data, environment)
         console.print(f"[bold]2.[/] a platform, up in {time.monotonic() - begun:.1f} s; while it runs:")
         console.print(f"   REST docs      {running.url}/docs")
         console.print(f"   Ray dashboard  {running.dashboard_url or 'off'}")
@@ -101,6 +98,24 @@ def platform(console: Console, data: Path) -> Iterator[RunFile]:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave Ray behind
         with console.status("stopping ..."):
             subprocess.run([TUNESMITH, "down", "--data-dir", str(data)], env=environment, capture_output=True)
+
+
+def start(data: Path, environment: dict[str, str]) -> RunFile:
+    """`tunesmith up --detach`, in a session of its own, so that Ctrl-C reaches it through here only."""
+    command = [TUNESMITH, "up", "--dev", "--detach", "--port", "0", "--data-dir", str(data)]
+    pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    up = subprocess.Popen(command, env=environment, start_new_session=True, text=True, **pipes)
+    try:
+        output, _ = up.communicate()
+    except BaseException:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        up.send_signal(signal.SIGINT)  # it ends what it has started before it ends itself
+        up.wait()
+        raise
+    running = read_run_file(data / "run.json")
+    if up.returncode or running is None:
+        sys.exit(f"tunesmith up failed:\n{output}")
+    return running
 
 
 def watch(console: Console, job: Job) -> None:

@@ -18,13 +18,13 @@ def print_report(console: Console, trials: Sequence[TrialAnswer], front: Sequenc
     """Everything, for complete trials in the order of their numbers and the Pareto set of (size, time)."""
     front = sorted(front, key=_size)
     table = Table(title=f"Pareto set: {len(front)} of {len(trials)} trials", title_justify="left", box=box.SIMPLE)
-    for column in ("trial", "configuration", "size", "ratio", "compress", "decompress"):
-        table.add_column(column, justify="left" if column == "configuration" else "right")
+    for column in ("trial", "codec, level, block", "size", "ratio", "compress", "decompress"):
+        table.add_column(column, justify="left" if column.startswith("codec") else "right", no_wrap=True)
     for trial in front:
         table.add_row(*_row(trial))
     console.print(table)
-    console.print(f"\n[bold]smallest[/]  {_sentence(front[0])}")
-    console.print(f"[bold]fastest[/]   {_sentence(front[-1])}")
+    console.print(f"[bold]smallest[/]  {_sentence(front[0])}", soft_wrap=True)
+    console.print(f"[bold]fastest[/]   {_sentence(front[-1])}", soft_wrap=True)
     console.print(f"\n{scatter(trials, front)}", highlight=False, markup=False)
     console.print(f"\n{progress(trials)}", highlight=False, markup=False)
 
@@ -83,13 +83,13 @@ def _row(trial: TrialAnswer) -> list[str]:
 
 def _sentence(trial: TrialAnswer) -> str:
     _, settings, size, ratio, compress, _ = _row(trial)
-    return f"{settings}: {size} bytes ({ratio} times smaller) in {compress}"
+    return f"{settings}: {size} bytes, {ratio} times smaller, in {compress}"
 
 
 def _settings(trial: TrialAnswer) -> str:
-    codec = str(trial.params["codec"])
-    rest = (f"{name.removeprefix(codec + '_')} {value}" for name, value in trial.params.items() if name != "codec")
-    return f"{codec}, {', '.join(rest)}"
+    codec = trial.params["codec"]
+    own = [str(value) for name, value in trial.params.items() if name.startswith(f"{codec}_")]
+    return f"{codec} {' '.join(own)}, {trial.params['block_kib']} KiB"
 
 
 def _size(trial: TrialAnswer) -> float:

@@ -5,8 +5,8 @@
     │   ├── InvalidBody            INVALID_BODY
     │   ├── InvalidSpace           INVALID_SPACE
     │   ├── InvalidOptimizer       INVALID_OPTIMIZER
-    │   ├── InvalidCursor          INVALID_CURSOR
-    │   └── GridTooLarge           GRID_TOO_LARGE
+    │   │   └── GridTooLarge       GRID_TOO_LARGE
+    │   └── InvalidCursor          INVALID_CURSOR
     ├── Unauthenticated (401)      UNAUTHENTICATED
     ├── Forbidden (403)            FORBIDDEN
     ├── NotFound (404)             NOT_FOUND
@@ -69,7 +69,9 @@ class TunesmithError(Exception):
 
 
 def _rebuild(kind: type[TunesmithError], message: str, details: dict[str, Any]) -> TunesmithError:
-    return kind(message, **details)
+    error = kind(message)
+    error.details = details  # not as keywords: a detail may have any name, `message` too
+    return error
 
 
 class BadRequest(TunesmithError):

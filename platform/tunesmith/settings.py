@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tunesmith.errors import InvalidSettings
 
 PREFIX = "TUNESMITH_"
+SECRET = frozenset({"api_key", "database_url"})
+"""Settings whose values are never shown."""
 TRIAL_VARIABLES = ("METRICS", "JOB_ID", "TRIAL_NUMBER", "EXPERIMENT_ID", "TRIAL_DIR", "EXIT_CODE", "ATTEMPT")
 """Set by the platform in a trial's environment, with `PARAM_*`: no settings, and no error when a trial calls the CLI."""
 
@@ -124,7 +126,8 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) ->
     except ValidationError as error:
         first = error.errors()[0]
         name = PREFIX + str(first["loc"][0]).upper()
-        raise InvalidSettings(f"{name}={first['input']!r}: {first['msg']}", variable=name) from error
+        shown = "..." if first["loc"][0] in SECRET else repr(first["input"])
+        raise InvalidSettings(f"{name}={shown}: {first['msg']}", variable=name) from None
 
 
 def secret_token() -> str:

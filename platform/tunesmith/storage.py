@@ -105,5 +105,5 @@ def _read_file(path: Path, offset: int) -> Iterator[bytes]:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except OSError as error:
+    except (OSError, ValueError) as error:  # pyarrow's word for a scheme that it does not know is a ValueError
         raise StorageUnavailable(f"{StorageUnavailable.__doc__} ({error})") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 
 from serve_app.answers import answer
 from serve_app.body import FromJson
@@ -13,7 +13,7 @@ from serve_app.context import Here
 from serve_app.idempotency import Key, Once, perform
 from serve_app.openapi import refusals
 from serve_app.routes.parameters import Cursor, ExperimentId, Limit
-from serve_app.strict import StrictRoute
+from serve_app.strict import surface
 from tuners.samplers import catalogue
 from tunesmith.domain import Space
 from tunesmith.schemas.experiments import (
@@ -28,7 +28,7 @@ from tunesmith.services import experiments as service
 from tunesmith.services.templates import slips
 from tunesmith.store import Tx
 
-router = APIRouter(prefix="/api/v1", route_class=StrictRoute, tags=["experiments"], responses=refusals(400, 500, 503))
+router = surface("/api/v1", ["experiments"])
 PAGE = 50
 
 

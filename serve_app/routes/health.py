@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 
 from serve_app.answers import answer, refusal
 from serve_app.context import Context, Here
-from serve_app.openapi import refusals
-from serve_app.strict import StrictRoute
+from serve_app.strict import surface
 from tunesmith import __version__
 from tunesmith.domain import utcnow
 from tunesmith.errors import DatabaseUnavailable, Unavailable
 from tunesmith.schemas.health import HealthAnswer, ReadyAnswer
 
-router = APIRouter(route_class=StrictRoute, tags=["health"], responses=refusals(400, 500, 503))
+router = surface(tags=["health"])
 
 
 @router.get("/health", summary="Check the service's health", response_model=HealthAnswer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import Header, Query, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from serve_app import events, logs
@@ -13,7 +13,7 @@ from serve_app.answers import answer, answers
 from serve_app.context import Context, Here
 from serve_app.openapi import refusals
 from serve_app.routes.parameters import MAX_INTEGER, Cursor, JobId, Limit
-from serve_app.strict import StrictRoute
+from serve_app.strict import surface
 from tunesmith.domain import Job, JobState
 from tunesmith.domain.page import MAX_LIMIT
 from tunesmith.schemas.experiments import JobAnswer, JobEnvelope, JobPage
@@ -21,7 +21,7 @@ from tunesmith.schemas.words import EXPERIMENT_WORDS
 from tunesmith.services import jobs as service
 from tunesmith.store import Tx
 
-router = APIRouter(prefix="/api/v1/jobs", route_class=StrictRoute, tags=["jobs"], responses=refusals(400, 500, 503))
+router = surface("/api/v1/jobs", ["jobs"])
 PAGE = 100
 MAX_EVENT = 2**31 - 1
 NEXT_CURSOR = "X-Next-Cursor"
@@ -117,7 +117,7 @@ def retry_job(here: Here, job_id: JobId) -> Response:
     "/{job_id}/events",
     summary="Follow a job's events",
     response_class=StreamingResponse,
-    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}, **refusals(404)},
+    responses={200: {"content": {"text/event-stream": {"schema": events.SCHEMA}}}, **refusals(404)},
 )
 def stream_events(
     here: Here,

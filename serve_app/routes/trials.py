@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 
 from serve_app.answers import answer, answers
 from serve_app.body import FromJson
@@ -12,7 +12,7 @@ from serve_app.context import Here
 from serve_app.idempotency import Key, Once, perform
 from serve_app.openapi import refusals
 from serve_app.routes.parameters import Cursor, ExperimentId, Limit, TrialNumber
-from serve_app.strict import StrictRoute
+from serve_app.strict import surface
 from tuners.samplers import plan
 from tunesmith.domain import TrialState
 from tunesmith.domain.page import MAX_LIMIT
@@ -29,12 +29,7 @@ from tunesmith.schemas.experiments import (
 from tunesmith.services import jobs as service
 from tunesmith.store import Tx
 
-router = APIRouter(
-    prefix="/api/v1/experiments/{experiment_id}",
-    route_class=StrictRoute,
-    tags=["trials"],
-    responses=refusals(400, 404, 500, 503),
-)
+router = surface("/api/v1/experiments/{experiment_id}", ["trials"], refuses=(404,))
 PAGE = 100
 
 

@@ -6,8 +6,10 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -137,3 +139,31 @@ def test_the_demo_runs_beside_another_platform_and_leaves_nothing(platform: RunF
         assert promised in ended.stdout
     assert not list(tmp_path.glob("tunesmith-demo-*"))
     assert not re.search(r"Traceback|Error", ended.stderr)
+    assert not processes_of(tmp_path)
+
+
+@pytest.mark.parametrize("reached", ["a file of", "trials of codec"])
+def test_the_demo_stops_what_it_started_on_ctrl_c(reached: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-u", str(EXAMPLES / "compression" / "demo.py")]
+    env = clean_environment() | {"DEMO_TRIALS": "2000", "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as demo:
+        assert demo.stdout is not None
+        assert next((line for line in demo.stdout if reached in line), None)
+        time.sleep(2)
+        demo.send_signal(signal.SIGINT)
+        rest = demo.stdout.read()
+    assert demo.returncode == 130, rest
+    assert not list(tmp_path.glob("tunesmith-demo-*"))
+    assert not processes_of(tmp_path)
+
+
+def processes_of(temporary: Path) -> list[str]:
+    """Command lines of processes that were started with this temporary directory."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"TMPDIR={temporary}".encode() in (process / "environ").read_bytes():
+                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:  # it has just ended, or is not ours
+            continue
+    return found

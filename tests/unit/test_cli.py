@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from pyarrow import parquet
 from stand_in import Reply, StandIn, detail, enveloped, experiment, job, refusal, serving, trial
 from typer.testing import CliRunner, Result
 
 from tunesmith import InvalidBody, JobActive, JobNotFound, Unavailable, __version__
-from tunesmith.cli.app import COMMANDS, app
+from tunesmith.cli.app import COMMANDS, Commands, app, root
 from tunesmith.cli.inputs import read_optimizer, read_submission
 from tunesmith.errors import InvalidOptimizer
 from tunesmith.settings import Settings
@@ -32,7 +33,7 @@ SPEC = {
     "command_template_string": "true",
 }
 PLATFORM = """
-import json, os, signal, sys
+import json, os, signal, subprocess, sys
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -51,12 +52,17 @@ class Handler(BaseHTTPRequestHandler):
 
 server = ThreadingHTTPServer(("127.0.0.1", int(os.environ["TUNESMITH_PORT"])), Handler)
 path = os.path.join(os.environ["TUNESMITH_DATA_DIR"], "run.json")
+os.makedirs(os.path.dirname(path), exist_ok=True)
 
 def stop(*_):
     if os.environ.get("STAND_IN") != "stubborn":
         Thread(target=server.shutdown).start()
 
 signal.signal(signal.SIGTERM, stop)
+if os.environ.get("STAND_IN") == "stubborn":
+    child = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    with open(os.path.join(os.path.dirname(path), "child"), "w") as stream:
+        stream.write(str(child.pid))
 with open(path, "w") as stream:
     json.dump({"pid": os.getpid(), "url": f"http://127.0.0.1:{server.server_address[1]}", "version": "0.1.0",
                "dashboard_url": "http://127.0.0.1:8265", "started_at": datetime.now(UTC).isoformat()}, stream)
@@ -98,6 +104,19 @@ def document(result: Result) -> Any:
     """What the command printed with --json, once it succeeded with nothing else on stdout."""
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
+
+
+def ends(pid: int) -> bool:
+    """Whether the process is gone, or a zombie, within a few seconds."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        try:
+            if not Path(f"/proc/{pid}/cmdline").read_bytes():
+                return True
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        time.sleep(0.02)
+    return False
 
 
 class TestPromises:
@@ -163,13 +182,21 @@ class TestExitCodes:
         assert shown.exit_code == 2
         assert "TUNESMITH_PORT" in shown.stderr
 
-    def test_a_bug_is_1_and_a_line(self, server: StandIn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        monkeypatch.setenv("TUNESMITH_DATA_DIR", f"{tmp_path}\x00" if False else str(tmp_path))
-        (tmp_path / "run.json").mkdir()
-        (tmp_path / "logs").write_text("not a directory")
+    def test_a_bug_is_1_and_a_line_and_its_traceback_only_on_request(self) -> None:
+        buggy = typer.Typer(cls=Commands, pretty_exceptions_enable=False)
+        buggy.callback()(root)
+        buggy.command("jobs")(lambda: {}["missing"])
+        shown = CliRunner().invoke(buggy, ["jobs"])
+        assert shown.exit_code == 1
+        assert shown.stderr.startswith("error: unexpected KeyError: 'missing'")
+        with pytest.raises(KeyError):
+            CliRunner().invoke(buggy, ["--traceback", "jobs"], catch_exceptions=False)
+
+    def test_a_data_directory_that_cannot_be_used_is_1(self, tmp_path: Path) -> None:
+        (tmp_path / "data").write_text("a file")
         shown = run("up", "--detach")
         assert shown.exit_code == 1
-        assert "Traceback" not in shown.output
+        assert "cannot be started" in shown.stderr
 
     def test_ctrl_c_leaves_the_job_running_and_says_how_to_come_back(self, server: StandIn) -> None:
         server.on("GET /api/v1/jobs/job-1", Reply(enveloped(status="started")))
@@ -210,6 +237,14 @@ class TestSubmit:
         shown = run("submit", spec, "--wait", url=server.url)
         assert shown.exit_code == 1
         assert "error: job-1 failed: exit code 3" in shown.stderr
+
+    def test_a_terminal_gets_a_live_bar(self, server: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        monkeypatch.setenv("COLUMNS", "150")
+        shown = run("watch", "job-1", url=server.url)
+        assert shown.exit_code == 0
+        assert "4/4" in shown.stderr
+        assert "1 failed, best 0.25 (s=0.125)" in shown.stderr
 
     def test_warnings_go_to_stderr(self, server: StandIn, spec: str) -> None:
         server.on("POST /api/v1/experiments", Reply(experiment(warnings=["${S} looks like ${s}"])))
@@ -358,7 +393,7 @@ class TestExport:
         assert rows[1]["metric.exit_code"] == "0.0"
         assert rows[1]["started_at"] == "2026-01-02T03:04:05.000Z"
         assert (rows[3]["value.wall_time_s"], rows[3]["error"]) == ("", "exit 1\nx")
-        assert os.listdir(tmp_path) == ["trials.csv"] or "trials.csv" in os.listdir(tmp_path)
+        assert list(tmp_path.iterdir()) == [file]
 
     def test_parquet_keeps_types_and_mixed_choices_become_text(self, server: StandIn, tmp_path: Path) -> None:
         file = tmp_path / "trials.parquet"
@@ -384,11 +419,13 @@ class TestInstallation:
     def test_settings_show_value_and_meaning_but_no_password(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("TUNESMITH_DATABASE_URL", "postgresql://me:geheim@db/tunes?password=geheim&sslmode=require")
         monkeypatch.setenv("TUNESMITH_STORAGE", "s3://key:geheim@bucket/prefix")
+        monkeypatch.setenv("TUNESMITH_API_KEY", "geheim-geheim-geheim")
         rows = {row["variable"]: row for row in document(run("settings", "--json"))}
         assert set(rows) == {f"TUNESMITH_{name.upper()}" for name in Settings.model_fields}
         assert all(row["meaning"] for row in rows.values())
         assert rows["TUNESMITH_DATABASE_URL"]["value"] == "postgresql://me:***@db/tunes?password=***&sslmode=require"
         assert rows["TUNESMITH_STORAGE"]["value"] == "s3://key:***@bucket/prefix"
+        assert rows["TUNESMITH_API_KEY"]["value"] == "***"
         assert "geheim" not in run("settings").output
 
     def test_the_database_is_upgraded_once(self) -> None:
@@ -443,7 +480,7 @@ class TestPlatform:
         assert "no port for me" in shown.stderr
         assert "ended with exit code 1" in shown.stderr
 
-    def test_one_that_does_not_stop_is_killed_with_a_warning(
+    def test_one_that_does_not_stop_is_killed_with_all_that_it_started(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         monkeypatch.setenv("STAND_IN", "stubborn")
@@ -452,6 +489,7 @@ class TestPlatform:
         shown = run("down")
         assert shown.exit_code == 0
         assert "was killed" in shown.stderr
+        assert ends(int((tmp_path / "data" / "child").read_text()))
         assert not (tmp_path / "data" / "run.json").exists()
 
     def test_in_the_foreground_it_becomes_the_server(self, tmp_path: Path) -> None:

@@ -38,6 +38,11 @@ EVENTS = "GET /api/v1/jobs/job-1/events"
 SSE = {"Content-Type": "text/event-stream"}
 
 
+@pytest.fixture(autouse=True)
+def _no_key_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TUNESMITH_API_KEY", raising=False)
+
+
 @pytest.fixture
 def server() -> Iterator[StandIn]:
     with serving() as stand_in:
@@ -369,6 +374,14 @@ class TestWhereThePlatformIs:
         path = tmp_path / "run.json"
         path.write_text(content)
         assert read_run_file(path) is None
+
+
+def test_the_key_of_the_environment_is_sent(server: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNESMITH_API_KEY", "sixteen characters")
+    server.on("GET /api/v1/jobs", Reply({"jobs": [], "next_cursor": None}))
+    with Client(server.url) as client:
+        client.jobs()
+    assert server.received[0].headers["authorization"] == "Bearer sixteen characters"
 
 
 def test_a_transport_of_ones_own_carries_the_requests() -> None:

@@ -13,10 +13,13 @@ import signal
 import socket
 import sys
 import time
+from typing import Any
 
 
 def main() -> None:
     """Serve one command after the other until the worker is gone."""
+    if os.fork():
+        os._exit(0)  # no child of the worker: Ray kills a worker's children before they can clean up
     worker = socket.socket(fileno=int(sys.argv[1]))
     while True:
         message, descriptors, _flags, _address = socket.recv_fds(worker, 16, 3)
@@ -28,7 +31,7 @@ def main() -> None:
         run(worker, request, stdout, stderr)
 
 
-def run(worker, request, stdout, stderr):  # type: ignore[no-untyped-def]
+def run(worker: socket.socket, request: dict[str, Any], stdout: int, stderr: int) -> None:
     """Start the command, tell its process id, wait for it or for the worker's death, tell how it ended."""
     started = time.monotonic()
     try:
@@ -64,7 +67,7 @@ def run(worker, request, stdout, stderr):  # type: ignore[no-untyped-def]
     )
 
 
-def spawn(request, stdout, stderr):  # type: ignore[no-untyped-def]
+def spawn(request: dict[str, Any], stdout: int, stderr: int) -> int:
     """Fork and execute, in a session and process group of its own; raises OSError when that fails."""
     null = os.open(os.devnull, os.O_RDONLY)
     failed, failure = os.pipe()  # closed by a successful exec
@@ -93,13 +96,13 @@ def spawn(request, stdout, stderr):  # type: ignore[no-untyped-def]
     return pid
 
 
-def kill(pid):  # type: ignore[no-untyped-def]
+def kill(pid: int) -> None:
     """Kill a process group."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
 
 
-def tell(worker, answer):  # type: ignore[no-untyped-def]
+def tell(worker: socket.socket, answer: dict[str, Any]) -> None:
     """Send an answer; nobody may be there to read it."""
     with contextlib.suppress(OSError):
         worker.send(json.dumps(answer).encode())

@@ -81,11 +81,12 @@ class Launcher:
     def __init__(self) -> None:
         self.ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.pid = os.getpid()
-        self.process = subprocess.Popen(
+        subprocess.run(  # it goes on in the background
             [sys.executable, "-I", "-S", str(Path(__file__).with_name("launcher.py")), str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             start_new_session=True,
+            check=True,
         )
         theirs.close()
         self.group: int | None = None
@@ -127,7 +128,11 @@ class Launcher:
     @property
     def usable(self) -> bool:
         """Whether it is alive and belongs to this process (not to one that this process was forked from)."""
-        return self.pid == os.getpid() and self.ours.fileno() >= 0 and self.process.poll() is None
+        if self.pid != os.getpid() or self.ours.fileno() < 0:
+            return False
+        poll = select.poll()
+        poll.register(self.ours, select.POLLIN)  # a hang-up is told in any case
+        return not poll.poll(0)
 
     def _receive(self, timeout_s: float | None) -> dict[str, Any] | None:
         poll = select.poll()

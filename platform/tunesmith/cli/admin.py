@@ -16,6 +16,9 @@ SECRET_IN_URL = re.compile(
     r"(?P<before>://[^/@:]*:)[^/@]*(?=@)|(?P<query>[?&][^=&]*(?:password|secret|token|key)[^=&]*=)[^&]*", re.I
 )
 
+SECRETS = ("api_key",)
+"""Settings that are secret altogether."""
+
 
 def settings(data_dir: DataDir = None, as_json: Json = False) -> None:
     """List every setting: its variable, its present value (secrets masked) and what it does."""
@@ -64,9 +67,11 @@ def masked(value: str) -> str:
 
 def _setting(present: Settings, name: str) -> dict[str, Any]:
     value = present.model_dump(mode="json")[name]
+    if isinstance(value, str):
+        value = "***" if name in SECRETS else masked(value)
     return {
         "variable": PREFIX + name.upper(),
-        "value": masked(value) if isinstance(value, str) else value,
+        "value": value,
         "set": name in present.model_fields_set,
         "meaning": " ".join((Settings.model_fields[name].description or "").split()),
     }

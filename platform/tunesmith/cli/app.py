@@ -85,7 +85,7 @@ def _print_version(asked: bool) -> None:
 
 
 @app.callback()
-def _root(
+def root(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,

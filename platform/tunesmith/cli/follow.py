@@ -37,8 +37,8 @@ def end(answer: JobAnswer) -> None:
     if answer.job_status == "finished":
         return
     reason = (answer.job_exc_info or answer.message or "").strip()
-    first = reason.splitlines()[0] if reason else f"see `tunesmith job {answer.job_id}`"
-    print_error(TunesmithError(f"{answer.job_id} {answer.job_status}: {first}"))
+    first = f": {reason.splitlines()[0]}" if reason else ""
+    print_error(TunesmithError(f"{answer.job_id} {answer.job_status}{first}; `tunesmith job {answer.job_id}` shows it"))
     raise typer.Exit(exits.FAILED)
 
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ from tunesmith.settings import Settings
 COMMAND = (sys.executable, "-m", "serve_app.up")
 START_S = 180.0
 """Seconds that a start may take."""
-STOP_S = 40.0
-"""Seconds that a stop may take before the process is killed."""
+STOP_S = 45.0
+"""Seconds that a stop may take before everything is killed; the server itself gives its head 40."""
 TAIL_LINES = 30
 
 
@@ -60,19 +60,33 @@ def start(settings: Settings, quiet: bool = False) -> RunFile:
 
 
 def stop(pid: int, is_over: Callable[[], bool]) -> bool:
-    """End a process: TERM, and after STOP_S KILL for its process group. Whether TERM was enough."""
+    """End a process: TERM, and after STOP_S KILL for it and all that it started. Whether TERM was enough."""
     try:
         os.kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + STOP_S
-        while time.monotonic() < deadline:
-            if is_over():
-                return True
-            time.sleep(0.1)
-        # Only the leader of a group may take the group with it; else the group is a shell's, or a script's.
-        (os.killpg if os.getpgid(pid) == pid else os.kill)(pid, signal.SIGKILL)
     except ProcessLookupError:
         return True
+    deadline = time.monotonic() + STOP_S
+    while time.monotonic() < deadline:
+        if is_over():
+            return True
+        time.sleep(0.1)
+    # Not its process group: the head has a session of its own, and the group may be a script's that started us.
+    for member in [pid, *_descendants(pid)]:
+        with suppress(ProcessLookupError):
+            os.kill(member, signal.SIGKILL)
     return False
+
+
+def _descendants(pid: int) -> list[int]:
+    children: dict[int, list[int]] = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parent = int(status.read_text().rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(status.parent.name))
+    family = children.get(pid, [])
+    for member in family:
+        family.extend(children.get(member, []))
+    return family
 
 
 def _await_ready(process: subprocess.Popen[bytes], settings: Settings) -> RunFile:

@@ -111,7 +111,8 @@ def _item_line(item: Any) -> str:
     if isinstance(item, dict) and "message" in item:
         where = item.get("field") or item.get("loc") or ""
         where = ".".join(map(str, where)) if isinstance(where, list | tuple) else str(where)
-        given = f" (given: {json.dumps(item['value'], default=str)[:200]})" if item.get("value") is not None else ""
+        value = item.get("value")
+        given = f" (given: {json.dumps(value)[:200]})" if isinstance(value, str | int | float) else ""
         return f"{where}: {item['message']}{given}" if where else f"{item['message']}{given}"
     return text(item)
 

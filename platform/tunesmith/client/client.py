@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
@@ -46,11 +47,13 @@ class Client:
         """A client of the platform at `url`.
 
         Without one: `TUNESMITH_URL`, else the platform that runs in `TUNESMITH_DATA_DIR`, else http://127.0.0.1:8000.
+        `token` is the platform's API key, without one `TUNESMITH_API_KEY`.
         `transport` carries the requests instead of the network; `timeout` is in seconds, per request. Raises
         ConnectionFailed when the URL is none.
         """
         if url is None:
             url = DEFAULT_URL if transport is not None else platform_url()
+        token = token or os.environ.get("TUNESMITH_API_KEY") or None
         self._connection = Connection(url, token, transport, timeout, retries)
 
     def __enter__(self) -> Self:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from tunesmith.domain.space import Space
 from tunesmith.domain.tool import Tool
@@ -94,6 +94,15 @@ class Resources(Value):
 DEFAULT_OBJECTIVE = Objective(metric="wall_time_s")
 
 
+def check_objectives(objectives: tuple[Objective, ...]) -> tuple[Objective, ...]:
+    """The objectives, unless a metric stands there twice: ValueError says which."""
+    metrics = [objective.metric for objective in objectives]
+    if len(set(metrics)) < len(metrics):
+        twice = next(metric for metric in metrics if metrics.count(metric) > 1)
+        raise ValueError(f"{twice!r} stands there twice; list each metric once")
+    return objectives
+
+
 class ExperimentSpec(Value):
     """What an experiment is: equal specs are one experiment."""
 
@@ -114,13 +123,7 @@ class ExperimentSpec(Value):
     resources: Resources = Resources()
     """What one trial needs."""
 
-    @model_validator(mode="after")
-    def _distinct(self) -> ExperimentSpec:
-        metrics = [objective.metric for objective in self.objectives]
-        if len(set(metrics)) < len(metrics):
-            twice = next(metric for metric in metrics if metrics.count(metric) > 1)
-            raise ValueError(f"objectives: {twice!r} stands there twice; list each metric once")
-        return self
+    _distinct = field_validator("objectives")(check_objectives)
 
     @model_validator(mode="after")
     def _storable(self) -> ExperimentSpec:

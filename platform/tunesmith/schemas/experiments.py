@@ -28,6 +28,7 @@ from tunesmith.domain import (
     Time,
     Trial,
 )
+from tunesmith.domain.experiment import check_objectives
 from tunesmith.domain.space import check_parameters
 from tunesmith.domain.tool import MAX_TEMPLATE, check_patterns
 from tunesmith.schemas.base import Answer, Request
@@ -65,7 +66,7 @@ class ExperimentRequest(Request):
     parameters: tuple[Parameter, ...] = Field(max_length=1000)
     """The search space."""
     command_template_string: Template | None = None
-    """The command, timed; `${param}` and `$param` stand for the values of declared parameters, any other `$` is bash's."""
+    """The command, timed; `${param}` and `$param` stand for declared parameters, any other `$` is bash's."""
     function: str | None = Field(default=None, pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", max_length=500)
     """Instead of a command: `package.module:function`, which the workers import and call with the parameters."""
     setup_template_string: Template | None = None
@@ -90,6 +91,8 @@ class ExperimentRequest(Request):
     def _consistent(cls, parameters: tuple[Parameter, ...]) -> tuple[Parameter, ...]:
         check_parameters(parameters)
         return parameters
+
+    _distinct = field_validator("objectives")(check_objectives)
 
     @model_validator(mode="after")
     def _one_tool(self) -> ExperimentRequest:
@@ -465,7 +468,6 @@ class ExperimentDetail(ExperimentAnswer):
     """The queued or running job, else `{}`."""
     best: TrialAnswer | tuple[TrialAnswer, ...] | None
     """The best trial, or the Pareto set of several objectives; null before the first complete trial."""
-
 
     @classmethod
     def with_job(

@@ -60,19 +60,22 @@ def active_job(tx: Tx, experiment_id: int) -> Job:
 def cancel(tx: Tx, job_id: str) -> Job:
     """Stop a job: its finished trials stay, its running ones are killed. Raises JobNotFound, StateForbids."""
     if tx.lock_job(job_id).state is JobState.RUNNING:
-        return tx.ask_job(job_id, JobState.CANCELLED.value)
+        return tx.ask_job(job_id, "cancelled")
     return tx.move_job(job_id, JobState.CANCELLED, WAITING)
 
 
 def pause(tx: Tx, job_id: str) -> Job:
     """Start no more trials of a job; the running ones finish. Raises JobNotFound, StateForbids."""
     if tx.lock_job(job_id).state is JobState.RUNNING:
-        return tx.ask_job(job_id, JobState.PAUSED.value)
+        return tx.ask_job(job_id, "paused")
     return tx.move_job(job_id, JobState.PAUSED, (JobState.QUEUED, JobState.RETRY_WAIT))
 
 
 def resume(tx: Tx, job_id: str) -> Job:
-    """Let a paused job go on. Raises JobNotFound, StateForbids."""
+    """Let a paused job go on, or one that is about to pause. Raises JobNotFound, StateForbids."""
+    job = tx.job(job_id)
+    if job.state is JobState.RUNNING and job.wanted == "paused":
+        return tx.ask_job(job_id, None)
     return tx.move_job(job_id, JobState.QUEUED, (JobState.PAUSED,))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Collection
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import and_, bindparam, or_, select, update
 
@@ -114,14 +114,14 @@ class JobQueries(EventQueries, TrialQueries):
             raise StateForbids(f"The job is {job.state}; it cannot become {to}", job_id=job_id, state=job.state.value)
         return self.set_job_state(job, to, **changes)
 
-    def ask_job(self, job_id: str, wanted: str) -> Job:
-        """Leave a wish ("cancelled" or "paused") for the runner of a running job. Raises JobNotFound, StateForbids."""
+    def ask_job(self, job_id: str, wanted: Literal["cancelled", "paused"] | None) -> Job:
+        """Leave a wish for the runner of a running job, or take it back (None). Raises JobNotFound, StateForbids."""
         job = self.lock_job(job_id)
         if job.state is not JobState.RUNNING:
             raise StateForbids(f"The job is {job.state}, not running", job_id=job_id, state=job.state.value)
         if job.wanted == "cancelled" != wanted:
             raise StateForbids("The job is being cancelled", job_id=job_id, state=job.state.value)
-        message = "stopping" if wanted == "cancelled" else "pausing: its running trials finish first"
+        message = {"cancelled": "stopping", "paused": "pausing: its running trials finish first"}.get(wanted or "")
         self.connection.execute(update(jobs).where(jobs.c.id == job_id).values(wanted=wanted, message=message))
         return self.job(job_id)
 

@@ -102,7 +102,7 @@ class LeaseQueries(JobQueries):
             lease_expires_at=now + timedelta(seconds=lease_s),
             started_at=job.started_at or now,
             attempt=job.attempt + 1,
-            message=job.message,
+            message=job.message if job.attempt == 0 else None,
         )
 
     def _recover(self, job: Job, row: Mapping[Any, Any]) -> Job:

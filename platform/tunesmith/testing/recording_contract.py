@@ -169,9 +169,9 @@ class RecordingContract(Contract):
     def test_history_streams_the_finished_trials(self, store: Store) -> None:
         experiment = new_experiment(store)
         job = running_job(store, experiment)
-        trials: list[Trial] = [finished_trial(job, n, float(n)) for n in range(2500)]
+        trials: list[Trial] = [finished_trial(job, n, float(n)) for n in range(1100)]
         with store.write() as tx:
-            tx.write_trials(experiment, [*trials, open_trial(job, 2500)])
+            tx.write_trials(experiment, [*trials, open_trial(job, 1100)])
         with store.read() as tx:
-            assert [trial.number for trial in tx.history(experiment.id)] == list(range(2500))
-            assert tx.job_summary(job.id) == {TrialState.COMPLETE: 2500, TrialState.RUNNING: 1}
+            assert [trial.number for trial in tx.history(experiment.id)] == list(range(1100))
+            assert tx.job_summary(job.id) == {TrialState.COMPLETE: 1100, TrialState.RUNNING: 1}

@@ -1,0 +1,106 @@
+"""Whatever is killed, no finished trial is lost or run twice, and the job ends as it should."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from running import Platform, processes_with, until
+
+from tunesmith import Client
+from tunesmith.client import Experiment, Job
+
+pytestmark = pytest.mark.timeout(400)
+TOTAL = 40
+
+
+def begin(url: str, record: Path, total: int = TOTAL) -> tuple[Experiment, Job]:
+    """A job whose every completed evaluation appends its trial's number to a file."""
+    experiment = Client(url).create_experiment(
+        {
+            "tool_name": f"recovery-{secrets.token_hex(4)}",
+            "parameters": [{"name": "a", "minimum": 0, "maximum": 1}],
+            "command_template_string": f"sleep 0.25; echo $TUNESMITH_TRIAL_NUMBER >> {record}",
+        }
+    )
+    job = experiment.submit({"type": "tpe", "n_iter": total, "seed": 5})
+    until(lambda: job.refresh().progress.finished >= 6)
+    return experiment, job
+
+
+def check(experiment: Experiment, job: Job, record: Path, killed: int = 1, total: int = TOTAL) -> None:
+    """Every trial once; evaluations that ran twice are those that were cut off before they were recorded."""
+    assert job.wait(120).job_status == "finished"
+    trials = list(experiment.trials())
+    assert [trial.number for trial in trials] == list(range(total))
+    assert {trial.state for trial in trials} == {"complete"}
+    assert job.info.progress.finished == total
+    ran = [int(line) for line in record.read_text().split()]
+    assert set(ran) == set(range(total))
+    assert len(ran) <= total + 6 * killed  # at most what was in flight or unwritten (50 ms) at each kill
+
+
+def kill(pids: list[int]) -> None:
+    assert pids
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("victim", ["ray::Runner", "ray::ServeReplica:tunesmith:Dispatcher"])
+def test_a_killed_runner_or_dispatcher_costs_no_trial(shared: Platform, tmp_path: Path, victim: str) -> None:
+    experiment, job = begin(shared.url, tmp_path / "ran")
+    kill(shared.pids(victim))
+    check(experiment, job, tmp_path / "ran")
+
+
+def test_a_killed_trial_worker_takes_its_command_with_it_and_its_trial_runs_again(
+    shared: Platform, tmp_path: Path
+) -> None:
+    experiment, job = begin(shared.url, tmp_path / "ran")
+    kill(shared.pids("ray::TrialWorker")[:1])
+    check(experiment, job, tmp_path / "ran")
+
+
+def test_no_command_outlives_a_killed_runner(shared: Platform) -> None:
+    mark = f"41{secrets.randbelow(10**8):08d}"
+    experiment = Client(shared.url).create_experiment(
+        {"tool_name": f"orphan-{mark}", "parameters": [], "command_template_string": f"sleep {mark}"}
+    )
+    job = experiment.submit({"type": "random", "n_iter": 2})
+    before = until(lambda: processes_with(mark))
+    kill(shared.pids("ray::Runner"))
+    until(lambda: not set(before) & set(processes_with(mark)), 10)
+    job.cancel()
+    assert job.wait(60).job_status == "stopped"
+    until(lambda: not processes_with(mark), 10)
+
+
+def test_down_leaves_jobs_resumable_and_the_next_up_resumes_them(
+    start: Callable[..., Platform], tmp_path: Path
+) -> None:
+    platform = start()
+    experiment, job = begin(platform.url, tmp_path / "ran")
+    platform.stop()
+    assert platform.pids() == []
+    platform.start()
+    check(Client(platform.url).experiment(experiment.id), Client(platform.url).job(job.id), tmp_path / "ran", 0)
+    # Then everything at once, with no chance to give anything back.
+    experiment, job = begin(platform.url, tmp_path / "ran-2")
+    platform.kill()
+    platform.start()
+    check(Client(platform.url).experiment(experiment.id), Client(platform.url).job(job.id), tmp_path / "ran-2")
+
+
+@pytest.mark.slow
+def test_a_dead_head_is_started_again_by_its_supervisor(start: Callable[..., Platform], tmp_path: Path) -> None:
+    platform = start(TUNESMITH_PORT="0")
+    url = platform.url
+    experiment, job = begin(url, tmp_path / "ran")
+    kill(platform.pids("gcs_server"))
+    until(lambda: not platform.pids("gcs_server"), 30)
+    until(lambda: platform.pids("gcs_server"), 150)
+    check(experiment, job, tmp_path / "ran")

@@ -1,0 +1,85 @@
+"""Fixtures for tests of the service: the application in process, and behind a real port."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx2
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from serve_app.app import build
+from tunesmith.settings import Settings
+from tunesmith.store import Store
+
+
+@dataclass
+class Surroundings:
+    """A platform whose cluster is as the test says."""
+
+    types: frozenset[str] = frozenset()
+    missing: list[str] = field(default_factory=list)
+    wakes: int = 0
+
+    def wake(self) -> None:
+        self.wakes += 1
+
+    def node_types(self) -> frozenset[str]:
+        return self.types
+
+    def ready(self) -> list[str]:
+        return self.missing
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path, max_body_bytes=100_000)
+
+
+@pytest.fixture
+def surroundings() -> Surroundings:
+    return Surroundings()
+
+
+@pytest.fixture
+def app(settings: Settings, surroundings: Surroundings, sqlite_store: Store) -> FastAPI:
+    return build(settings, surroundings, sqlite_store)
+
+
+@pytest.fixture
+def api(app: FastAPI) -> Iterator[TestClient]:
+    """The application in process."""
+    with TestClient(app) as client:
+        yield client
+
+
+@contextmanager
+def served(app: FastAPI) -> Iterator[str]:
+    """The application on a free port of this machine, for as long as the block runs; gives its URL."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
+
+
+@pytest.fixture
+def live(app: FastAPI) -> Iterator[httpx2.Client]:
+    """A client of the application behind a real port."""
+    with served(app) as url, httpx2.Client(base_url=url, timeout=20) as client:
+        yield client

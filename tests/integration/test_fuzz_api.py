@@ -1,0 +1,133 @@
+"""Whatever is sent to whatever the OpenAPI document names: no 5xx, and no answer that the document does not promise."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings, strategies
+from schemathesis.checks import load_all_checks, not_a_server_error
+from schemathesis.config import GenerationConfig, ProjectConfig, ProjectsConfig, SchemathesisConfig
+from schemathesis.generation import GenerationMode
+from schemathesis.specs.openapi.checks import (
+    allow_header_conformance,
+    content_type_conformance,
+    missing_required_header,
+    negative_data_rejection,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+    unsupported_method,
+)
+
+from serve_app.app import build
+from tunesmith.domain import JobState
+from tunesmith.settings import Settings
+from tunesmith.store import Store, open_store
+from tunesmith.testing import finished_trial, memory_store, new_experiment, queued_job, running_job
+from tunesmith.testing.postgres import PostgresServer
+
+load_all_checks()
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    negative_data_rejection,
+    missing_required_header,
+    unsupported_method,
+    allow_header_conformance,
+]
+QUIET = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
+BOUNDED = settings(max_examples=25, derandomize=True, deadline=None, suppress_health_check=QUIET)
+THOROUGH = settings(max_examples=1000, deadline=None, suppress_health_check=QUIET)
+pytestmark = [
+    pytest.mark.timeout(3600),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),  # a generated pattern that Python's `re` has doubts about
+]
+
+
+def operations() -> Iterator[str]:
+    with tempfile.TemporaryDirectory() as path:
+        paths = build(Settings(data_dir=Path(path)), store=memory_store()).openapi()["paths"]
+    return (f"{method.upper()} {path}" for path, methods in paths.items() for method in methods)
+
+
+OPERATIONS = list(operations())
+
+
+@pytest.fixture(scope="module")
+def on_sqlite(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    path = tmp_path_factory.mktemp("fuzz")
+    (path / "tunesmith.db").write_bytes(sqlite_template.read_bytes())
+    yield from document(open_store(f"sqlite:///{path / 'tunesmith.db'}"), path)
+
+
+@pytest.fixture(scope="module")
+def on_postgres(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    with postgres.database() as url:
+        yield from document(open_store(url), tmp_path_factory.mktemp("fuzz"))
+
+
+def document(store: Store, path: Path) -> Iterator[Any]:
+    """The OpenAPI document of a service that has something to show, and its generated ids sometimes real ones."""
+    ended, steered = history(store), queued_job(store, new_experiment(store)).id
+    config = SchemathesisConfig(
+        projects=ProjectsConfig(default=ProjectConfig(generation=GenerationConfig(allow_x00=True)))
+    )
+    schema = schemathesis.openapi.from_asgi("/openapi.json", build(Settings(data_dir=path), store=store), config=config)
+
+    @schema.hook("map_path_parameters")
+    def real_ids(context: Any, parameters: dict[str, Any] | None) -> dict[str, Any] | None:
+        if parameters and len(str(parameters.get("job_id"))) % 2:
+            # A stream of a job that has not ended would never end.
+            return parameters | {"job_id": ended if context.operation.method == "get" else steered}
+        return parameters
+
+    yield schema
+    store.close()
+
+
+def history(store: Store) -> str:
+    experiment = new_experiment(store, ("time", "size"))
+    job = running_job(store, experiment)
+    with store.write() as tx:
+        tx.record(job.id, str(job.lease_token), experiment, [finished_trial(job, n, n, -n) for n in range(5)])
+        tx.end_lease(job.id, str(job.lease_token), JobState.SUCCEEDED)
+    return job.id
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_every_operation_keeps_its_promises(on_sqlite: Any, operation: str) -> None:
+    fuzz(on_sqlite, operation, BOUNDED)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_every_operation_keeps_its_promises_at_length(on_sqlite: Any, operation: str) -> None:
+    fuzz(on_sqlite, operation, THOROUGH)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_every_operation_keeps_its_promises_on_postgres(on_postgres: Any, operation: str) -> None:
+    fuzz(on_postgres, operation, THOROUGH)
+
+
+def fuzz(schema: Any, operation: str, bounds: settings) -> None:
+    """Send valid and invalid requests, as many as the bounds say."""
+    method, path = operation.split()
+    described = schema[path][method]
+    cases = [described.as_strategy(generation_mode=mode) for mode in GenerationMode]
+
+    @bounds
+    @given(case=strategies.one_of(cases))
+    def check(case: schemathesis.Case) -> None:
+        case.call_and_validate(checks=CHECKS)
+
+    check()

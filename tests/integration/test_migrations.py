@@ -1,0 +1,127 @@
+"""Migrations: from nothing to the tables of the code, at once by several processes, and where they cannot run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from tunesmith.errors import DatabaseUnavailable
+from tunesmith.store import Store, migrate, open_store
+from tunesmith.testing import new_experiment
+from tunesmith.testing.postgres import PostgresServer
+
+UPGRADE = """
+import sys
+from tunesmith.store import migrate, open_store
+sys.stdin.readline()
+store = open_store(sys.argv[1])
+store.upgrade()
+print(*migrate.current(store.engine))
+"""
+NOBODY = 65534
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a database without tables."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/100% new/directory/tunesmith.db"
+    else:
+        server: PostgresServer = request.getfixturevalue("postgres")
+        with server.database(migrated=False) as url:
+            yield url
+
+
+@pytest.fixture
+def empty(empty_url: str) -> Iterator[Store]:
+    store = open_store(empty_url)
+    yield store
+    store.close()
+
+
+def test_an_upgrade_makes_the_tables_of_the_code(empty: Store) -> None:
+    assert migrate.current(empty.engine)[0] is None
+    empty.upgrade()
+    present, newest = migrate.current(empty.engine)
+    assert present == newest
+    assert migrate.drift(empty.engine) == []
+    new_experiment(empty)
+
+
+def test_a_second_upgrade_changes_nothing(empty: Store) -> None:
+    empty.upgrade()
+    made = new_experiment(empty)
+    empty.upgrade()
+    with empty.read() as tx:
+        assert tx.experiment(made.id) == made
+
+
+def test_the_way_down_leaves_nothing_and_the_way_up_is_open_again(empty: Store) -> None:
+    empty.upgrade()
+    migrate.downgrade(empty.engine, "base")
+    assert migrate.current(empty.engine)[0] is None
+    empty.upgrade()
+    assert migrate.drift(empty.engine) == []
+
+
+def test_processes_that_upgrade_at_once_all_succeed(empty_url: str) -> None:
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", UPGRADE, empty_url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(3)
+    ]  # fmt: skip
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    for process in processes:
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+        present, newest = out.split()
+        assert present == newest
+
+
+def test_a_database_of_a_newer_version_is_left_alone(empty: Store) -> None:
+    empty.upgrade()
+    with empty.write() as tx:
+        tx.connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(DatabaseUnavailable, match="revision '9999'.*a newer one wrote it.*Upgrade tunesmith") as caught:
+        empty.upgrade()
+    assert caught.value.details == {"revision": "9999"}
+    assert migrate.current(empty.engine)[0] == "9999"
+
+
+def test_a_directory_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DatabaseUnavailable, match=f"{tmp_path}/file"):
+        open_store(f"sqlite:///{tmp_path}/file/data/tunesmith.db")
+
+
+def test_a_directory_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    code = (
+        "import sys\nfrom tunesmith.errors import DatabaseUnavailable\nfrom tunesmith.store import open_store\n"
+        "import os\nos.setuid(int(sys.argv[2])) if os.geteuid() == 0 else None\n"
+        "try:\n    open_store(sys.argv[1]).upgrade()\nexcept DatabaseUnavailable as error:\n    print(error)"
+    )
+    folder.chmod(0o555)
+    command = [sys.executable, "-c", code, f"sqlite:///{folder}/tunesmith.db", str(NOBODY)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=dict(os.environ))
+    assert done.returncode == 0, done.stderr
+    assert "unable to open database file" in done.stdout or "Permission denied" in done.stdout
+    assert list(folder.iterdir()) == []
+
+
+def test_a_database_that_cannot_be_written_is_said(sqlite_url: str, sqlite_store: Store) -> None:
+    with sqlite_store.engine.connect() as connection:
+        connection.execute(text("PRAGMA query_only = ON"))
+    with pytest.raises(DatabaseUnavailable, match="readonly"), sqlite_store.write() as tx:
+        tx.default_workspace()

@@ -1,0 +1,107 @@
+"""The OpenAPI document: readable names, an example per operation that is true, and every refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from serve_app.openapi_examples import ANSWERS
+
+
+@pytest.fixture
+def document(api: TestClient) -> dict[str, Any]:
+    return dict(api.get("/openapi.json").json())
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield method, path, operation
+
+
+def contents(document: dict[str, Any], operation: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    if "requestBody" in operation:
+        yield "request", operation["requestBody"]["content"]["application/json"]
+    for status, response in operation["responses"].items():
+        for content in response.get("content", {}).values():
+            yield status, content
+
+
+def test_every_operation_of_the_contract_is_there(document: dict[str, Any]) -> None:
+    there = {f"{method.upper()} {path}" for method, path, _ in operations(document)}
+    experiment, job = "/api/v1/experiments/{experiment_id}", "/api/v1/jobs/{job_id}"
+    assert there == {
+        "POST /api/v1/experiments",
+        "GET /api/v1/experiments",
+        f"GET {experiment}",
+        f"PATCH {experiment}",
+        f"POST {experiment}/trials",
+        f"GET {experiment}/trials",
+        f"GET {experiment}/trials/{{number}}",
+        f"GET {experiment}/best",
+        f"GET {experiment}/job",
+        f"POST {experiment}/stop",
+        "GET /api/v1/jobs",
+        "GET /api/v1/jobs/running",
+        "GET /api/v1/jobs/queued",
+        "GET /api/v1/jobs/failed",
+        f"GET {job}",
+        *(f"POST {job}/{step}" for step in ("cancel", "pause", "resume", "retry")),
+        f"GET {job}/events",
+        f"GET {job}/logs",
+        "GET /api/v1/samplers",
+        "GET /health",
+        "GET /ready",
+    }
+
+
+def test_every_operation_has_a_name_a_summary_and_a_tag(document: dict[str, Any]) -> None:
+    tags = {tag["name"] for tag in document["tags"]}
+    for _, path, operation in operations(document):
+        assert operation["operationId"].isidentifier(), path
+        assert operation["summary"], path
+        assert operation["description"], path
+        assert set(operation["tags"]) <= tags, path
+
+
+def test_every_operation_has_an_example_that_its_schema_accepts(document: dict[str, Any]) -> None:
+    checked = set()
+    for _, path, operation in operations(document):
+        for status, content in contents(document, operation):
+            assert "example" in content, (path, status)
+            schema = {**content["schema"], "components": document["components"]}
+            jsonschema.validate(content["example"], schema, jsonschema.Draft202012Validator)
+        checked.add(operation["operationId"])
+    assert checked == set(ANSWERS)
+
+
+def test_every_refusal_is_documented_with_the_one_error_body(document: dict[str, Any]) -> None:
+    for method, path, operation in operations(document):
+        statuses = set(operation["responses"])
+        assert {"400", "500", "503"} <= statuses, path
+        assert ("404" in statuses) == ("{" in path), path
+        assert ("413" in statuses) == ("requestBody" in operation), path
+        assert ("409" in statuses) == (method == "post"), path
+        assert "422" not in statuses, path
+        for status, response in operation["responses"].items():
+            if status >= "400":
+                assert response["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/ErrorAnswer"}
+        assert "Retry-After" in operation["responses"]["503"]["headers"]
+
+
+def test_every_schema_and_every_field_of_it_is_described(document: dict[str, Any]) -> None:
+    for name, schema in document["components"]["schemas"].items():
+        assert schema["description"], name
+        for field, described in schema.get("properties", {}).items():
+            assert "$ref" in described or described.get("description"), f"{name}.{field}"
+
+
+def test_the_pages_are_there(api: TestClient, app: FastAPI) -> None:
+    assert "swagger" in api.get("/docs").text
+    assert "redoc" in api.get("/redoc").text
+    assert app.openapi() is app.openapi()
