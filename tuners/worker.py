@@ -10,15 +10,18 @@ from __future__ import annotations
 import logging
 import os
 import time
+import traceback
 import uuid
 from typing import Any
 
 import ray
 from ray import tune
+from ray.exceptions import RayError
 
 from tuners.messages import Batch, Evaluation, Outcome, Report, Stop
 from tuners.tools import command, function
-from tunesmith.domain import CommandTool
+from tuners.tools.outcome import failure
+from tunesmith.domain import CommandTool, utcnow
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +89,7 @@ class BatchRun:
             if evaluation.number in self.stops:
                 continue  # the runner puts back what it gets no outcome for
             self.current = evaluation
-            unsent.append(self.tool.evaluate(self.batch, evaluation, self.watch))
+            unsent.append(self._evaluate(evaluation))
             now = time.monotonic()
             if now - self.last_sent > SEND_S and evaluation is not self.batch.evaluations[-1]:
                 self.runner.settle.remote(self.worker_id, unsent)
@@ -94,6 +97,15 @@ class BatchRun:
         if self.reports:
             self._beat()
         return unsent
+
+    def _evaluate(self, evaluation: Evaluation) -> Outcome:
+        started = utcnow()
+        try:
+            return self.tool.evaluate(self.batch, evaluation, self.watch)
+        except RayError:
+            raise  # the runner is gone
+        except Exception:  # one trial's trouble, not the worker's
+            return failure(self.batch, evaluation, started, traceback.format_exc(limit=-20))
 
     def watch(self, measured: list[tuple[str, int, float]]) -> Stop | None:
         """Collect intermediate values, and learn now and then from the runner whether to stop."""

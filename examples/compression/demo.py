@@ -31,7 +31,7 @@ from tunesmith.client import Job, RunFile, read_run_file
 HERE = Path(__file__).resolve().parent
 TUNESMITH = str(Path(sys.executable).with_name("tunesmith"))
 TRIALS = int(os.environ.get("DEMO_TRIALS", "60"))
-PARAMETERS = [
+PARAMETERS: list[dict[str, Any]] = [
     {"name": "codec", "type": "categorical", "choices": ["zlib", "bz2", "lzma"]},
     {"name": "zlib_level", "type": "int", "minimum": 1, "maximum": 9, "when": {"codec": ["zlib"]}},
     {

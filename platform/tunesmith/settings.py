@@ -107,6 +107,8 @@ class Settings(BaseModel):
         """The settings as environment variables, to hand them to another process."""
         values = self.model_dump(mode="json", exclude_unset=True)
         values["data_dir"] = str(self.data_dir.absolute())
+        if self.storage is not None:
+            values["storage"] = self.artifacts
         return {PREFIX + name.upper(): _as_variable(value) for name, value in values.items() if value is not None}
 
 
@@ -140,13 +142,19 @@ def _refuse_unknown(environ: Mapping[str, str]) -> None:
     known.append(PREFIX + "URL")
     for name in environ:
         if name.startswith(PREFIX) and name not in known and not name.startswith(PREFIX + "PARAM_"):
-            near = difflib.get_close_matches(name, known, n=1)
+            near = difflib.get_close_matches(name.upper(), known, n=1)
             hint = f"; did you mean {near[0]}?" if near else "; `tunesmith settings` lists them all"
             raise InvalidSettings(f"{name} is no setting{hint}", variable=name)
 
 
 def _split(raw: str) -> Any:
-    return json.loads(raw) if raw.startswith("[") else tuple(part.strip() for part in raw.split(",") if part.strip())
+    if not raw.startswith("["):
+        return tuple(part.strip() for part in raw.split(",") if part.strip())
+    try:
+        return json.loads(raw)
+    except ValueError as error:
+        name = PREFIX + "NODE_TYPES"
+        raise InvalidSettings(f"{name}={raw!r} is no JSON list: {error}", variable=name) from error
 
 
 def _as_variable(value: Any) -> str:

@@ -34,9 +34,9 @@ def clean_environment() -> dict[str, str]:
     return kept | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
 
-def run(*command: str | Path, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     env = clean_environment() | environment
-    return subprocess.run([str(word) for word in command], env=env, capture_output=True, text=True, timeout=timeout)
+    return subprocess.run([str(word) for word in command], env=env, capture_output=True, text=True, timeout=200)
 
 
 @pytest.fixture(scope="module")
@@ -124,8 +124,7 @@ def test_the_ten_lines_of_the_readme_run(platform: RunFile) -> None:
 def test_the_command_line_of_the_readme_runs_and_finds_the_same_experiment(platform: RunFile, tmp_path: Path) -> None:
     file = tmp_path / "gzip.yaml"
     file.write_text(readme_block("yaml"))
-    submit = [TUNESMITH, "submit", file, "--optimizer", "tpe:n_iter=20", "--wait"]
-    ended = run(*submit, TUNESMITH_URL=platform.url)
+    ended = run(TUNESMITH, "submit", file, "--optimizer", "tpe:n_iter=20", "--wait", TUNESMITH_URL=platform.url)
     assert ended.returncode == 0, ended.stderr
     with Client(platform.url) as client:
         assert len([found for found in client.experiments() if found.info.name == "gzip"]) == 1
@@ -133,7 +132,7 @@ def test_the_command_line_of_the_readme_runs_and_finds_the_same_experiment(platf
 
 def test_the_demo_runs_beside_another_platform_and_leaves_nothing(platform: RunFile, tmp_path: Path) -> None:
     demo = EXAMPLES / "compression" / "demo.py"
-    ended = run(sys.executable, demo, timeout=200, DEMO_TRIALS="12", TMPDIR=str(tmp_path), COLUMNS="120")
+    ended = run(sys.executable, demo, DEMO_TRIALS="12", TMPDIR=str(tmp_path), COLUMNS="120")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     for promised in ("REST docs", "Ray dashboard", "Pareto set", "smallest", "fastest", "smallest size so far"):
         assert promised in ended.stdout
@@ -142,7 +141,7 @@ def test_the_demo_runs_beside_another_platform_and_leaves_nothing(platform: RunF
     assert not processes_of(tmp_path)
 
 
-@pytest.mark.parametrize("reached", ["a file of", "trials of codec"])
+@pytest.mark.parametrize("reached", ["a file of", pytest.param("trials of codec", marks=pytest.mark.slow)])
 def test_the_demo_stops_what_it_started_on_ctrl_c(reached: str, tmp_path: Path) -> None:
     command = [sys.executable, "-u", str(EXAMPLES / "compression" / "demo.py")]
     env = clean_environment() | {"DEMO_TRIALS": "2000", "TMPDIR": str(tmp_path)}

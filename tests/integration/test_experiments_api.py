@@ -57,7 +57,7 @@ class TestPostingAnExperiment:
         assert "did you mean ${paramB}?" in warning
         assert api.get(f"{EXPERIMENTS}/{body['id']}").json()["warnings"] == [warning]
 
-    def test_a_byte_order_of_keys_does_not_matter_to_an_idempotency_key(self, api: TestClient) -> None:
+    def test_the_order_of_its_fields_does_not_matter_to_an_idempotency_key(self, api: TestClient) -> None:
         key = {"Idempotency-Key": "one"}
         first = api.post(EXPERIMENTS, json=EXAMPLE_EXPERIMENT, headers=key)
         again = api.post(EXPERIMENTS, json=dict(reversed(EXAMPLE_EXPERIMENT.items())), headers=key)
@@ -274,15 +274,14 @@ class TestReadingTrials:
         assert [trial["number"] for trial in api.get(f"{url}/trials").json()] == list(range(9, -1, -1))
 
     def test_pages_by_number_and_by_value(self, api: TestClient, url: str) -> None:
-        for order, expected in (("number", list(range(10))), ("value", [0, 9, 6, 5, 2, 8, 1, 4, 7])):
+        by_value = sorted((number for number in range(10) if number != 3), key=lambda number: number * 7 % 10)
+        for order, expected in (("number", list(range(10))), ("value", by_value)):
             seen: list[int] = []
             cursor: str | None = ""
             while cursor is not None:
                 page = api.get(f"{url}/trials", params={"order": order, "limit": 4, "cursor": cursor}).json()
                 seen += [trial["number"] for trial in page["trials"]]
                 cursor = page["next_cursor"]
-            if order == "value":
-                expected = sorted((n for n in range(10) if n != 3), key=lambda n: (n * 7) % 10)
             assert seen == expected
 
     def test_by_state(self, api: TestClient, url: str) -> None:

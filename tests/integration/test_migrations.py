@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from alembic import command
 from sqlalchemy import text
 
 from tunesmith.errors import DatabaseUnavailable
@@ -19,6 +20,7 @@ from tunesmith.testing.postgres import PostgresServer
 UPGRADE = """
 import sys
 from tunesmith.store import migrate, open_store
+print("ready", flush=True)
 sys.stdin.readline()
 store = open_store(sys.argv[1])
 store.upgrade()
@@ -64,19 +66,19 @@ def test_a_second_upgrade_changes_nothing(empty: Store) -> None:
 
 def test_the_way_down_leaves_nothing_and_the_way_up_is_open_again(empty: Store) -> None:
     empty.upgrade()
-    migrate.downgrade(empty.engine, "base")
+    with empty.write() as tx:
+        command.downgrade(migrate.configuration(tx.connection), "base")
     assert migrate.current(empty.engine)[0] is None
     empty.upgrade()
     assert migrate.drift(empty.engine) == []
 
 
 def test_processes_that_upgrade_at_once_all_succeed(empty_url: str) -> None:
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", UPGRADE, empty_url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        for _ in range(3)
-    ]  # fmt: skip
+    arguments, pipe = [sys.executable, "-c", UPGRADE, empty_url], subprocess.PIPE
+    processes = [subprocess.Popen(arguments, stdin=pipe, stdout=pipe, stderr=pipe, text=True) for _ in range(3)]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
     for process in processes:
         assert process.stdin is not None
         process.stdin.write("\n")
@@ -92,7 +94,9 @@ def test_a_database_of_a_newer_version_is_left_alone(empty: Store) -> None:
     empty.upgrade()
     with empty.write() as tx:
         tx.connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(DatabaseUnavailable, match="revision '9999'.*a newer one wrote it.*Upgrade tunesmith") as caught:
+    with pytest.raises(
+        DatabaseUnavailable, match=r"revision '9999'.*a newer one wrote it.*Upgrade tunesmith"
+    ) as caught:
         empty.upgrade()
     assert caught.value.details == {"revision": "9999"}
     assert migrate.current(empty.engine)[0] == "9999"

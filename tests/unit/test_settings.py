@@ -79,9 +79,9 @@ def test_a_bad_value_names_its_variable_and_itself(variable: str, value: str) ->
 
 
 def test_a_bad_secret_is_not_shown() -> None:
-    with pytest.raises(InvalidSettings, match=r"TUNESMITH_API_KEY=\*\*\*") as caught:
-        load_settings({"TUNESMITH_API_KEY": "short"})
-    assert "short" not in caught.value.message.replace("should have at least", "")
+    with pytest.raises(InvalidSettings, match=r"TUNESMITH_API_KEY=") as caught:
+        load_settings({"TUNESMITH_API_KEY": "hunter2"})
+    assert "hunter2" not in str(caught.value)
 
 
 def test_the_variables_of_a_trial_are_no_settings_and_no_error() -> None:

@@ -18,7 +18,7 @@ from typing import IO
 from tuners.messages import Batch, Evaluation, Outcome, Stop
 from tuners.tools import templates
 from tuners.tools.metrics import MetricsFile, Patterns
-from tuners.tools.outcome import failure, judge, outcome
+from tuners.tools.outcome import failure, judge, outcome, storable
 from tuners.tools.process import Ended, run_group
 from tunesmith.domain import CommandTool, TrialState, utcnow
 from tunesmith.errors import StorageUnavailable
@@ -29,6 +29,10 @@ TAIL_BYTES = 2000
 """Bytes of output that an error quotes."""
 FINISH_S = 60.0
 """Seconds that the finish script of a trial that ran out of time may take."""
+
+FINISHING = "the finish script: "
+TEE_S = 60.0
+"""Seconds to take in what an ended command printed."""
 
 Watch = Callable[[list[tuple[str, int, float]]], Stop | None]
 """Called a few times a second with new intermediate values; tells when to stop."""
@@ -54,6 +58,7 @@ class CommandRun:
         self.deadline = None if timeout is None else time.monotonic() + timeout
         self.directory = Path()
         self.values: dict[str, float] = {}
+        self.log: IO[bytes] | None = None
 
     def evaluate(self) -> Outcome:
         """Run it to its end, however it ends."""
@@ -68,8 +73,8 @@ class CommandRun:
 
     def _judge(self, started: datetime) -> Outcome:
         try:
-            with (self.directory / LOG).open("ab") as log:
-                self._run(log)
+            with (self.directory / LOG).open("a+b", buffering=0) as self.log:
+                self._run(self.log)
         except Stopped as reason:
             state = TrialState.PRUNED if str(reason) == "pruned" else TrialState.WAITING
             return outcome(self.batch, self.evaluation, state, started, self.values)
@@ -84,15 +89,17 @@ class CommandRun:
         ended = self._command(log, metrics, patterns)
         self.watch(metrics.read(ended=True))
         self.values = {**metrics.final, **patterns.found, **_usage(ended)}
-        for problem in metrics.problems[:20]:
-            log.write(f"tunesmith: in $TUNESMITH_METRICS: {problem}\n".encode())
         finished = None
         if self.tool.finish is not None and ended.stopped in (None, "timeout"):
             code = {"TUNESMITH_EXIT_CODE": str(ended.exit_code)}
             finished = self._script("finish", self.tool.finish, log, code, at_least_s=FINISH_S)
+            metrics.read(ended=True)  # a finish script may measure what the command made
+            self.values = {**metrics.final, **patterns.found, **_usage(ended)}
+        for problem in metrics.problems:
+            log.write(f"tunesmith: in $TUNESMITH_METRICS: {storable(problem)}\n".encode())
         self._check(ended)
         if finished is not None:
-            self._check(finished, "the finish script: ")
+            self._check(finished, FINISHING)
 
     def _command(self, log: IO[bytes], metrics: MetricsFile, patterns: Patterns) -> Ended:
         def watch() -> str | None:
@@ -131,7 +138,7 @@ class CommandRun:
 
     def _write(self, name: str, template: str) -> list[str]:
         path = self.directory / f"{name}.sh"
-        path.write_text(templates.render(template, self.declared, self.evaluation.params))
+        path.write_text(templates.render(template, self.declared, self.evaluation.params), encoding="utf-8")
         return [*templates.interpreter(template), str(path)]
 
     def _environment(self) -> dict[str, str]:
@@ -149,28 +156,30 @@ class CommandRun:
     def _check(self, ended: Ended, what: str = "") -> None:
         if ended.stopped == "timeout":
             limit = f"{self.batch.spec.trial_timeout_s:g} s (trial_timeout_s)"
+            if what == FINISHING:
+                limit += f", and at least {FINISH_S:g} s of its own"
             raise Failed(f"{what}still running after {limit}; ended{self._tail()}")
         if ended.stopped is not None:
             raise Stopped(ended.stopped)
         if ended.exit_code < 0:
-            name = signal.Signals(-ended.exit_code).name
-            hint = "; on Linux that is often the out-of-memory killer" if name == "SIGKILL" else ""
-            raise Failed(f"{what}killed by {name}{hint}{self._tail()}")
+            hint = "; on Linux that is often the out-of-memory killer" if ended.exit_code == -signal.SIGKILL else ""
+            raise Failed(f"{what}killed by {_signal_name(-ended.exit_code)}{hint}{self._tail()}")
         if ended.exit_code:
             raise Failed(f"{what}exit code {ended.exit_code}{self._tail()}")
 
     def _tail(self) -> str:
-        with (self.directory / LOG).open("rb") as stream:
-            size = stream.seek(0, os.SEEK_END)
-            stream.seek(max(0, size - TAIL_BYTES))
-            text = stream.read().decode(errors="replace").strip().replace("\0", "\ufffd")
+        assert self.log is not None
+        descriptor = self.log.fileno()  # the script may have removed the file
+        size = os.fstat(descriptor).st_size
+        text = os.pread(descriptor, TAIL_BYTES, max(0, size - TAIL_BYTES)).decode(errors="replace").strip()
         return f"; its output ends with:\n{text}" if text else "; it printed nothing"
 
     def _keep_log(self, storage: Storage, key: str, found: Outcome) -> Outcome:
-        if (self.directory / LOG).stat().st_size == 0:
+        log = self.directory / LOG
+        if not log.is_file() or log.stat().st_size == 0:  # the script may have removed it
             return found
         if storage.local is None:
-            storage.upload(self.directory / LOG, f"{key}/{LOG}")
+            storage.upload(log, f"{key}/{LOG}")
         return replace(found, log=f"{key}/{LOG}")
 
 
@@ -199,14 +208,25 @@ def _directory(storage: Storage, key: str) -> Iterator[Path]:
 def _tee(patterns: Patterns, log: IO[bytes]) -> Iterator[int]:
     """A pipe whose every line goes into the log and past the patterns; all of it is read when the block ends."""
     read_end, write_end = os.pipe()
-    with os.fdopen(read_end, "rb") as source:
-        thread = threading.Thread(target=patterns.copy, args=(source, log), daemon=True)
-        thread.start()
-        try:
-            yield write_end
-        finally:
-            os.close(write_end)
-            thread.join(timeout=10)
+
+    def copy() -> None:
+        with os.fdopen(read_end, "rb") as source:
+            patterns.copy(source, log)
+
+    thread = threading.Thread(target=copy, name="output", daemon=True)
+    thread.start()
+    try:
+        yield write_end
+    finally:
+        os.close(write_end)
+        thread.join(timeout=TEE_S)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most real-time signals have no name
+        return f"signal {number}"
 
 
 def _usage(ended: Ended) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import itertools
 import signal
 import threading
 import time
@@ -16,9 +17,11 @@ from types import FrameType
 from typing import Any
 
 from tuners.messages import Batch, Evaluation, Outcome, Stop
+from tuners.tools.metrics import MAX_METRICS, metric_of
 from tuners.tools.outcome import failure, judge, outcome
 from tuners.tools.process import TICK_S
-from tunesmith.domain import FunctionTool, TrialState, finite, utcnow
+from tunesmith.domain import FunctionTool, TrialState, utcnow
+from tunesmith.errors import StorageUnavailable
 from tunesmith.storage import Storage, trial_key
 
 Watch = Callable[[list[tuple[str, int, float]]], Stop | None]
@@ -41,10 +44,13 @@ def evaluate(batch: Batch, evaluation: Evaluation, watch: Watch) -> Outcome:
         found = judge(batch, evaluation, started, metrics)
     except _Interrupted as reason:
         found = _interrupted(batch, evaluation, started, str(reason))
-    except Exception:
+    except (Exception, SystemExit):
         found = failure(batch, evaluation, started, traceback.format_exc(limit=-20))
     text = output.getvalue()
-    return _keep_log(batch, evaluation, found, text) if text else found
+    try:
+        return _keep_log(batch, evaluation, found, text) if text else found
+    except StorageUnavailable as error:
+        return failure(batch, evaluation, started, f"the log could not be kept: {error}", found.metrics)
 
 
 def _interrupted(batch: Batch, evaluation: Evaluation, started: Any, reason: str) -> Outcome:
@@ -57,8 +63,8 @@ def _interrupted(batch: Batch, evaluation: Evaluation, started: Any, reason: str
 
 def _metrics(batch: Batch, result: Any) -> dict[str, float]:
     pairs = result if isinstance(result, Mapping) else {batch.spec.objectives[0].metric: result}
-    numbers = {str(name): finite(value) for name, value in pairs.items() if not isinstance(value, bool)}
-    return {name: number for name, number in numbers.items() if number is not None}
+    numbers = {str(name): metric_of(str(name), value) for name, value in pairs.items()}
+    return dict(itertools.islice(((n, v) for n, v in numbers.items() if v is not None), MAX_METRICS))
 
 
 @lru_cache(maxsize=64)

@@ -1,11 +1,15 @@
 """Starts commands for a trial worker; run as a script, with nothing but the standard library.
 
 Why a process of its own: it is small, so that a command's peak memory is the command's (a child starts with the peak of
-the process that forked it, some 240 MB for a Ray worker); and it outlives the worker just long enough to kill the command's
-process group, however the worker died, because its socket then closes.
+the process that forked it, some 240 MB for a Ray worker); it outlives the worker just long enough to end the command,
+however the worker died, because its socket then closes; and whatever a command leaves behind becomes its child, also
+what left the command's process group, so that it can end that too.
+
+Messages of the worker: `start` with three descriptors (the request, stdout, stderr), `stop <grace seconds>`.
 """
 
 import contextlib
+import ctypes
 import json
 import os
 import select
@@ -15,74 +19,149 @@ import sys
 import time
 from typing import Any
 
+PR_SET_CHILD_SUBREAPER = 36
+POLL_S = 0.01
+"""Seconds between two looks at a group that was asked to end."""
+CLEAN_S = 5.0
+"""Seconds that killed processes have to be gone; one that hangs in the kernel is left."""
+
 
 def main() -> None:
     """Serve one command after the other until the worker is gone."""
     if os.fork():
         os._exit(0)  # no child of the worker: Ray kills a worker's children before they can clean up
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     worker = socket.socket(fileno=int(sys.argv[1]))
+    worker.set_inheritable(False)
     while True:
-        message, descriptors, _flags, _address = socket.recv_fds(worker, 16, 3)
+        message, descriptors, _flags, _address = socket.recv_fds(worker, 64, 3)
         if not message:
             return
+        if not descriptors:
+            continue  # `stop` for a command that had just ended
+        for descriptor in descriptors:
+            os.set_inheritable(descriptor, False)
         request_fd, stdout, stderr = descriptors
         with os.fdopen(request_fd, "rb") as stream:
-            request = json.loads(stream.read())
-        run(worker, request, stdout, stderr)
+            data = stream.read()
+        serve(worker, data, stdout, stderr)
 
 
-def run(worker: socket.socket, request: dict[str, Any], stdout: int, stderr: int) -> None:
-    """Start the command, tell its process id, wait for it or for the worker's death, tell how it ended."""
+def serve(worker: socket.socket, data: bytes, stdout: int, stderr: int) -> None:
+    """Start the command, tell its process id, wait for it, tell how it ended."""
     started = time.monotonic()
     try:
-        pid = spawn(request, stdout, stderr)
-    except OSError as error:
-        worker.send(json.dumps({"errno": error.errno, "file": str(error.filename)}).encode())
+        pid = spawn(json.loads(data), stdout, stderr)
+    except (OSError, ValueError) as error:
+        number, file = getattr(error, "errno", None) or 22, getattr(error, "filename", None) or str(error)
+        tell(worker, {"errno": number, "file": file})
         return
     finally:
         os.close(stdout)
         os.close(stderr)
     tell(worker, {"pid": pid})
-    pidfd = os.pidfd_open(pid)
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    poll.register(worker, select.POLLHUP)
-    ready = [descriptor for descriptor, _event in poll.poll()]
-    if pidfd in ready:
-        ended_at = time.monotonic()
-    else:
-        kill(pid)
-        ended_at = time.monotonic()
-    _pid, status, usage = os.wait4(pid, 0)
-    os.close(pidfd)
-    kill(pid)  # also after a normal end: what it left in the background goes with it
+    command = Command(worker, pid)
+    command.wait()
+    assert command.status is not None
+    usage = command.usage
     tell(
         worker,
         {
-            "exit_code": os.waitstatus_to_exitcode(status),
-            "wall_time_s": ended_at - started,
+            "exit_code": os.waitstatus_to_exitcode(command.status),
+            "wall_time_s": command.ended_at - started,
             "cpu_time_s": usage.ru_utime + usage.ru_stime,
             "max_rss_bytes": usage.ru_maxrss * 1024,
         },
     )
 
 
+class Command:
+    """A running command, the leader of its process group."""
+
+    def __init__(self, worker: socket.socket, pid: int) -> None:
+        self.worker, self.pid = worker, pid
+        self.status: int | None = None
+        self.usage: Any = None
+        self.ended_at = 0.0
+
+    def wait(self) -> None:
+        """Until it has ended, by itself or because the worker says so or is gone, and nothing of it is left."""
+        leader = os.pidfd_open(self.pid)
+        poll = select.poll()
+        poll.register(leader, select.POLLIN)
+        poll.register(self.worker, select.POLLIN)
+        if leader not in [descriptor for descriptor, _event in poll.poll()]:
+            message = self.worker.recv(64)
+            if message:
+                self.terminate(float(message.split()[1]))
+        os.close(leader)
+        self.signal(signal.SIGKILL)  # also after a normal end: what it left in the background goes with it
+        self.reap(block=True)
+        self.clean()
+
+    def terminate(self, grace_s: float) -> None:
+        """Ask the group to end, and wait for all of it, as the leader may be a shell that is gone at once."""
+        self.signal(signal.SIGTERM)
+        deadline = time.monotonic() + grace_s
+        while time.monotonic() < deadline and self.signal(0):
+            self.reap(block=False)
+            if select.select([self.worker], [], [], POLL_S)[0]:
+                return  # the worker is gone
+
+    def signal(self, number: int) -> bool:
+        """Signal the group; whether there is one."""
+        try:
+            os.killpg(self.pid, number)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return number == 0
+        return True
+
+    def reap(self, block: bool) -> None:
+        """Take note of the command's end; take away what else has ended."""
+        while self.status is None or not block:
+            try:
+                pid, status, usage = os.wait4(-1, 0 if block else os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid == self.pid:
+                self.status, self.usage, self.ended_at = status, usage, time.monotonic()
+
+    def clean(self) -> None:
+        """End what left the process group; each death may bring up further children."""
+        deadline = time.monotonic() + CLEAN_S
+        while (left := children()) and time.monotonic() < deadline:
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+            self.reap(block=False)
+            time.sleep(0.001)
+
+
+def children() -> list[int]:
+    """This process's children, zombies included."""
+    try:
+        with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as stream:
+            return [int(pid) for pid in stream.read().split()]
+    except FileNotFoundError:  # a kernel without it: the process group is all that is ended then
+        return []
+
+
 def spawn(request: dict[str, Any], stdout: int, stderr: int) -> int:
-    """Fork and execute, in a session and process group of its own; raises OSError when that fails."""
+    """Fork and execute, in a session and process group of its own; raises OSError or ValueError when that fails."""
     null = os.open(os.devnull, os.O_RDONLY)
     failed, failure = os.pipe()  # closed by a successful exec
     pid = os.fork()
     if pid == 0:
         try:
-            os.setsid()
-            for target, source in enumerate((null, stdout, stderr)):
-                os.dup2(source, target)
-            os.chdir(request["cwd"])
-            for number in (signal.SIGPIPE, signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, signal.SIG_DFL)
-            os.execvpe(request["args"][0], request["args"], request["env"])
+            execute(request, (null, stdout, stderr))
         except OSError as error:
             os.write(failure, json.dumps([error.errno, str(error.filename or request["args"][0])]).encode())
+        except BaseException as error:
+            os.write(failure, json.dumps([22, str(error)]).encode())
         finally:
             os._exit(127)
     os.close(null)
@@ -96,10 +175,16 @@ def spawn(request: dict[str, Any], stdout: int, stderr: int) -> int:
     return pid
 
 
-def kill(pid: int) -> None:
-    """Kill a process group."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
+def execute(request: dict[str, Any], streams: tuple[int, int, int]) -> None:
+    """Become the command."""
+    os.setsid()
+    for target, source in enumerate(streams):
+        os.dup2(source, target)
+    os.chdir(request["cwd"])
+    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM):  # Python changed, or inherited, them
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    os.execvpe(request["args"][0], request["args"], request["env"])
 
 
 def tell(worker: socket.socket, answer: dict[str, Any]) -> None:

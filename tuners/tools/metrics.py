@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -12,60 +13,94 @@ from tunesmith.domain import finite
 
 MAX_METRICS = 1000
 """Different metrics of one trial, at most; the others are dropped."""
+MAX_NAME = 200
+"""Characters of a metric's name, at most."""
+MAX_PROBLEMS = 20
+"""Problems that are told, at most."""
+MAX_LINE = 1 << 20
+"""Bytes of a line, at most: a longer one is taken in pieces, so that memory stays bounded."""
+
+
+def metric_of(name: str, value: Any) -> float | None:
+    """The value as a metric's, or None for what is no finite number, or has a name that cannot be stored."""
+    named = 0 < len(name) <= MAX_NAME and name.isprintable()  # no NUL, no lone surrogate
+    return finite(value) if named and not isinstance(value, str | bool) else None
 
 
 class MetricsFile:
-    """A file of JSON lines, read while it grows: `{"loss": 0.3, "step": 7}`; with a `step` the values are intermediate."""
+    """A file of JSON lines, read while it grows; `{"loss": 0.3, "step": 7}`: with a step they are intermediate values.
+
+    The last intermediate value of a metric is its final one, unless a line without a step gives it one.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.final: dict[str, float] = {}
         self.problems: list[str] = []
+        self._last: dict[str, float] = {}
+        self._stated: dict[str, float] = {}
         self._offset = 0
         self._partial = b""
 
+    @property
+    def final(self) -> dict[str, float]:
+        """Metric -> final value, as far as it was read."""
+        return self._last | self._stated
+
     def read(self, ended: bool = False) -> list[tuple[str, int, float]]:
-        """The intermediate values (metric, step, value) that are new since the last call; `ended`: no more will come."""
+        """The intermediate values (metric, step, value) since the last call; `ended`: no more will come."""
+        lines = (line for line in self._lines(ended) if line.strip())
+        return [measured for line in lines for measured in self._parse(line)]
+
+    def _lines(self, ended: bool) -> Iterator[bytes]:
         try:
             with self.path.open("rb") as stream:
+                if os.fstat(stream.fileno()).st_size < self._offset:  # written anew instead of appended to
+                    self._offset, self._partial = 0, b""
                 stream.seek(self._offset)
-                data = stream.read()
+                while data := stream.read(MAX_LINE):
+                    self._offset += len(data)
+                    *lines, self._partial = (self._partial + data).split(b"\n")
+                    yield from lines
+                    if len(self._partial) > MAX_LINE:
+                        yield self._partial
+                        self._partial = b""
         except FileNotFoundError:
-            return []
-        self._offset += len(data)
-        lines = (self._partial + data).split(b"\n")
-        self._partial = b"" if ended else lines.pop()
-        return [measured for line in lines if line.strip() for measured in self._parse(line)]
+            return
+        if ended:
+            last, self._partial = self._partial, b""
+            yield last
 
     def _parse(self, line: bytes) -> list[tuple[str, int, float]]:
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             record = None
         if not isinstance(record, dict):
-            self.problems.append(f"no JSON object: {line[:100].decode(errors='replace')!r}")
+            self._problem(f"no JSON object: {line[:100].decode(errors='replace')!r}")
             return []
         step = record.pop("step", None)
-        numbers = self._numbers(record)
-        if step is None:
-            self.final |= numbers
+        whole = isinstance(step, int | float) and not isinstance(step, bool) and step == finite(step) and step % 1 == 0
+        if step is not None and (not whole or abs(step) >= 2**62):
+            self._problem(f"step {step!r:.100} is no whole number")
             return []
-        if isinstance(step, bool) or finite(step) is None or abs(step) >= 2**62:
-            self.problems.append(f"step {step!r} is no number")
-            return []
-        # The last intermediate value is the final one, unless a line without a step says otherwise.
-        self.final |= numbers
-        return [(name, int(step), value) for name, value in numbers.items()]
+        numbers = self._numbers(record, self._stated if step is None else self._last)
+        return [] if step is None else [(name, int(step), value) for name, value in numbers.items()]
 
-    def _numbers(self, record: Mapping[str, Any]) -> dict[str, float]:
+    def _numbers(self, record: Mapping[str, Any], known: dict[str, float]) -> dict[str, float]:
         numbers = {}
         for name, value in record.items():
-            number = None if isinstance(value, str) else finite(value)
+            number = metric_of(name, value)
             if number is None:
-                self.problems.append(f"{name}: {value!r} is no finite number")
-            elif len(name) <= 200 and len(self.final) < MAX_METRICS:
-                numbers[name] = number
+                self._problem(f"{name[:MAX_NAME]}: {value!r:.100} is no finite number")
+            elif name in known or len(known) < MAX_METRICS:
+                numbers[name] = known[name] = number
+            else:
+                self._problem(f"{name}: there are {MAX_METRICS} metrics already")
         return numbers
+
+    def _problem(self, text: str) -> None:
+        if len(self.problems) < MAX_PROBLEMS:
+            self.problems.append(text)
 
 
 class Patterns:
@@ -76,13 +111,20 @@ class Patterns:
         self._patterns = {name: re.compile(pattern) for name, pattern in patterns.items()}
 
     def copy(self, source: IO[bytes], target: IO[bytes]) -> None:
-        """Copy a stream to its end, looking at every line on the way."""
-        for line in source:
-            target.write(line)
-            target.flush()
-            text = line.decode(errors="replace")
-            for name, pattern in self._patterns.items():
-                for match in pattern.finditer(text):
-                    value = finite(match.group(1))
-                    if value is not None:
-                        self.found[name] = value
+        """Copy a stream to its end, looking at every line on the way; a target that takes no more is let be."""
+        broken = False
+        while line := source.readline(MAX_LINE):
+            self.see(line.decode(errors="replace"))
+            try:
+                if not broken:
+                    target.write(line)
+            except (OSError, ValueError):  # a full disk, a closed file
+                broken = True
+
+    def see(self, line: str) -> None:
+        """Look for every pattern in a line."""
+        for name, pattern in self._patterns.items():
+            for match in pattern.finditer(line):
+                value = finite(match.group(1))
+                if value is not None:
+                    self.found[name] = value

@@ -21,6 +21,11 @@ def worker_name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
+def storable(text: str) -> str:
+    """The text without what databases cannot hold: NUL characters and lone surrogates."""
+    return text.replace("\0", "\ufffd").encode(errors="replace").decode()
+
+
 def outcome(
     batch: Batch,
     evaluation: Evaluation,
@@ -37,7 +42,7 @@ def outcome(
         started_at=started,
         ended_at=utcnow(),
         metrics=metrics,
-        error=None if error is None else error[:MAX_ERROR],
+        error=None if error is None else storable(error)[:MAX_ERROR],
         worker=worker_name(),
     )
 

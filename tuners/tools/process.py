@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import json
 import os
 import select
@@ -52,7 +53,10 @@ def run_group(
 ) -> Ended:
     """Run a command to its end, with its output in `log` (or its stdout in the file descriptor `stdout`).
 
-    `watch` is called every TICK_S seconds; a text that it returns ends the command. Raises OSError when it cannot start.
+    `watch` is called every TICK_S seconds; a text that it returns ends the command.
+
+    Raises:
+        OSError: it cannot be started, or its launcher died.
     """
     launcher = _launcher()
     request = {"args": list(command), "cwd": str(cwd), "env": dict(env)}
@@ -79,31 +83,36 @@ class Launcher:
     """This worker's launcher process, and the conversation with it: one command at a time."""
 
     def __init__(self) -> None:
+        """Start it. Raises OSError."""
         self.ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.pid = os.getpid()
-        subprocess.run(  # it goes on in the background
-            [sys.executable, "-I", "-S", str(Path(__file__).with_name("launcher.py")), str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-            check=True,
-        )
-        theirs.close()
         self.group: int | None = None
+        script = str(Path(__file__).with_name("launcher.py"))
+        with theirs:
+            started = subprocess.run(  # it goes on in the background
+                [sys.executable, "-I", "-S", "-X", "utf8", script, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                check=False,
+            )
+        if started.returncode:
+            self.close()
+            raise OSError(f"the launcher process did not start (exit code {started.returncode})")
 
     def start(self, request: Mapping[str, Any], descriptors: Sequence[int]) -> None:
         """Start a command with these descriptors as stdout and stderr. Raises OSError when it cannot start."""
         # The request goes through a pipe, because a message of this socket has a size limit and an environment has not.
         read_end, write_end = os.pipe()
-        try:
-            socket.send_fds(self.ours, [b"start"], [read_end, *descriptors])
-        finally:
-            os.close(read_end)
         with os.fdopen(write_end, "wb") as stream:
+            try:
+                socket.send_fds(self.ours, [b"start"], [read_end, *descriptors])
+            finally:
+                os.close(read_end)
             stream.write(json.dumps(request).encode())
         answer = self._receive(None)
         if answer is None or "errno" in answer:
-            error = answer or {"errno": 0, "file": "the launcher"}
+            error = answer or {"errno": errno.EPIPE, "file": "the launcher"}
             raise OSError(error["errno"], os.strerror(error["errno"]), error["file"])
         self.group = answer["pid"]
 
@@ -113,11 +122,8 @@ class Launcher:
 
     def stop(self, grace_s: float) -> dict[str, Any]:
         """End the whole group: TERM, and KILL after the grace period."""
-        _signal_group(self.group, signal.SIGTERM)
-        ended = self._receive(grace_s)
-        if ended is None:
-            _signal_group(self.group, signal.SIGKILL)
-            ended = self._receive(None)
+        self.ours.send(f"stop {grace_s:.3f}".encode())
+        ended = self._receive(None)
         assert ended is not None
         return ended
 
@@ -141,10 +147,14 @@ class Launcher:
             return None
         data = self.ours.recv(65536)
         if not data:
-            _signal_group(self.group, signal.SIGKILL)
+            if self.group is not None:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(self.group, signal.SIGKILL)
             self.close()
             raise OSError("the launcher process died")
         answer: dict[str, Any] = json.loads(data)
+        if "exit_code" in answer:
+            self.group = None
         return answer
 
 
@@ -153,12 +163,12 @@ _launchers: list[Launcher] = []
 
 def _launcher() -> Launcher:
     if not _launchers or not _launchers[0].usable:
-        _launchers[:] = [Launcher()]
-        atexit.register(_launchers[0].close)
+        _close_launcher()
+        _launchers.append(Launcher())
     return _launchers[0]
 
 
-def _signal_group(pid: int | None, number: signal.Signals) -> None:
-    if pid is not None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(pid, number)
+@atexit.register
+def _close_launcher() -> None:
+    while _launchers:
+        _launchers.pop().close()

@@ -1,27 +1,33 @@
 """Command templates: `${x}` and `$x` of declared parameters become values, and no value can become a command.
 
-A value of harmless characters stands in the script as it is. Any other one is put there as a reference to an environment
-variable, which bash expands after parsing, so that quotes, `;` or `$(...)` inside a value stay text. Around the reference
-go the quotes that its place needs: none inside double quotes or a here-document, double quotes outside of quotes, and
-single quotes closed and opened again inside single quotes.
+A value of harmless characters stands in the script as it is. Any other one is put there as a reference to an
+environment variable, which bash expands after parsing, so that quotes, `;` or `$(...)` inside a value stay text. Around
+the reference go the quotes that its place needs: none inside double quotes or a here-document, double quotes outside of
+quotes, and single quotes closed and opened again inside single quotes. Where bash would evaluate even an expanded
+variable (arithmetic), only numbers are taken.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import PurePath
 
+from tuners.tools.places import Document, Lexer, Place, evaluated, second_dollar, subscript
 from tunesmith.domain import Scalar
 
 HARMLESS = re.compile(r"[A-Za-z0-9_@%+=:,./-]*\Z")
+NUMBERS = re.compile(r"(?:[\s+*/%()<>=!&|^~?:,-]|0[xX][0-9a-fA-F]+|[0-9]+(?:#[0-9a-zA-Z]+)?)*\Z")
+"""Text that arithmetic may evaluate: numbers and operators, no names."""
+HOLE = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
 SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh"})
 
 
 class UnsafeValue(ValueError):
-    """A value that cannot be substituted into a script of that interpreter."""
+    """A value that cannot be substituted at its place in the script."""
 
 
 def variable_names(parameters: Sequence[str]) -> dict[str, str]:
@@ -38,39 +44,28 @@ def as_text(value: Scalar) -> str:
 def interpreter(template: str) -> list[str]:
     """The command line that runs the script: that of its `#!` line, else bash."""
     first = template.split("\n", 1)[0]
-    words = shlex.split(first[2:]) if first.startswith("#!") else []
-    return words or ["bash"]
+    return (first.startswith("#!") and first[2:].split()) or ["bash"]
 
 
 def render(template: str, declared: Sequence[str], params: Mapping[str, Scalar]) -> str:
-    """The script for one configuration. An inactive parameter stands for nothing.
+    """The script for one configuration. An inactive parameter, and an empty text outside of quotes, stand for nothing.
 
     Raises:
-        UnsafeValue: the script is no shell script, and the value has characters that could be code in it.
+        UnsafeValue: the value could become code at its place, and quoting cannot help there.
     """
-    if not declared:
-        return template
-    shell = _is_shell(interpreter(template))
+    shell = is_shell(interpreter(template))
+    parsed = _parse(template, tuple(declared), shell)
     variables = variable_names(declared)
-    names = "|".join(sorted(map(re.escape, declared), key=len, reverse=True))
-    hole = re.compile(rf"\$(?:\{{({names})\}}|({names})(?![A-Za-z0-9_]))")
-    quoting = _Quoting(template)
-
-    def fill(match: re.Match[str]) -> str:
-        if shell and quoting.escaped(match.start()):
-            return match.group()
-        name = match.group(1) or match.group(2)
-        text = as_text(params[name]) if name in params else ""
-        if HARMLESS.match(text):
-            return text
-        if not shell:
-            raise UnsafeValue(
-                f"{name}={text!r} cannot be put into a script of {interpreter(template)[0]}; "
-                f"read it there from the environment variable {variables[name]}"
-            )
-        return quoting.wrap(match.start(), "${" + variables[name] + "}")
-
-    return hole.sub(fill, template)
+    pieces, position = [], 0
+    for hole in parsed.holes:
+        pieces.append(template[position : hole.start])
+        text = as_text(params[hole.name]) if hole.name in params else ""
+        fill = _fill if shell else _fill_foreign
+        pieces.append(fill(hole, text, variables[hole.name], isinstance(params.get(hole.name), str)))
+        position = hole.end
+    for document in parsed.documents:
+        _check_document(template, parsed, document, params)
+    return "".join([*pieces, template[position:]])
 
 
 def environment(declared: Sequence[str], params: Mapping[str, Scalar]) -> dict[str, str]:
@@ -79,56 +74,107 @@ def environment(declared: Sequence[str], params: Mapping[str, Scalar]) -> dict[s
     return {names[name]: as_text(value).replace("\0", "") for name, value in params.items() if name in names}
 
 
-def _is_shell(words: Sequence[str]) -> bool:
+def is_shell(words: Sequence[str]) -> bool:
+    """Whether a command line runs a shell of the Bourne family."""
     programs = [PurePath(word).name for word in words if not word.startswith("-")]
     return any(program in SHELLS for program in programs[:2])
 
 
-class _Quoting:
-    """Where in a bash script quotes are open; wrong guesses cost a word split, never an execution."""
-
-    def __init__(self, script: str) -> None:
-        self.marks: list[str] = []
-        stack = [""]
-        comment = False
-        index = 0
-        while index < len(script):
-            char, top = script[index], stack[-1]
-            self.marks.append("#" if comment else top)
-            if comment:
-                comment = char != "\n"
-            elif char == "\\" and top != "'":
-                self.marks.append("\\")
-                index += 1
-            elif top == "'":
-                stack.pop() if char == "'" else None
-            elif char == '"':
-                stack.pop() if top == '"' else stack.append('"')
-            elif char == "'" and top != '"':
-                stack.append("'")
-            elif script.startswith("$(", index):
-                stack.append("(")
-            elif char == ")" and top == "(":
-                stack.pop()
-            elif char == "#" and top != '"' and (index == 0 or script[index - 1] in " \t\n;"):
-                comment = True
-            index += 1
-        self.heredocs = _heredocs(script)
-
-    def escaped(self, position: int) -> bool:
-        return self.marks[position] == "\\"
-
-    def wrap(self, position: int, reference: str) -> str:
-        for start, end in self.heredocs:
-            if start <= position < end:
-                return reference
-        mark = self.marks[position]
-        return {'"': reference, "'": f"'\"{reference}\"'"}.get(mark, f'"{reference}"')
+@dataclass(frozen=True)
+class _Hole:
+    start: int
+    end: int
+    name: str
+    place: Place
+    subscript: bool
+    redirected: bool
 
 
-def _heredocs(script: str) -> list[tuple[int, int]]:
-    found = []
-    for match in re.finditer(r"<<-?\s*(['\"]?)([A-Za-z_][A-Za-z0-9_]*)\1[^\n]*\n", script):
-        end = re.compile(rf"^\t*{match.group(2)}$", re.MULTILINE).search(script, match.end())
-        found.append((match.end(), end.start() if end else len(script)))
-    return found
+@dataclass(frozen=True)
+class _Parsed:
+    holes: tuple[_Hole, ...]
+    documents: tuple[Document, ...]
+
+
+@lru_cache(maxsize=16)
+def _parse(template: str, declared: tuple[str, ...], shell: bool) -> _Parsed:
+    """The holes of a template, found once for all its configurations."""
+    names = frozenset(declared)
+    found = [match for match in HOLE.finditer(template) if (match[1] or match[2]) in names]
+    if not found:
+        return _Parsed((), ())
+    lexer = Lexer(template) if shell else None
+    holes = [
+        _hole(template, match, lexer)
+        for match in found
+        if not second_dollar(template, match.start(), lexer.places if lexer else None)
+    ]
+    documents = lexer.documents if lexer else []
+    return _Parsed(tuple(hole for hole in holes if hole.place is not Place.ESCAPED), tuple(documents))
+
+
+def _hole(template: str, match: re.Match[str], lexer: Lexer | None) -> _Hole:
+    start, end = match.span()
+    place = lexer.places[start] if lexer else Place.WORD
+    if place in (Place.WORD, Place.DOUBLE) and evaluated(template, start, end):
+        place = Place.ARITHMETIC
+    return _Hole(
+        start,
+        end,
+        match[1] or match[2],
+        place,
+        subscript=subscript(template, start),
+        redirected=template[end : end + 1] in ("<", ">"),
+    )
+
+
+def _fill(hole: _Hole, text: str, variable: str, is_text: bool) -> str:
+    reference = "${" + variable + "}"
+    if hole.place is Place.VERBATIM:
+        return text
+    if hole.place is Place.ARITHMETIC:
+        if is_text and not NUMBERS.match(text):
+            raise UnsafeValue(
+                f"{hole.name}={text!r} is no number, but the script reckons with it (arithmetic runs code)"
+            )
+        return f"({text})" if text.startswith("-") else text
+    if hole.subscript and is_text and re.search(r"[$`[\]]", text):
+        raise UnsafeValue(f"{hole.name}={text!r} cannot be put into an array's subscript: bash may run code in it")
+    if hole.place is Place.HEREDOC:
+        return reference if is_text else text  # a literal text could be the delimiter
+    if HARMLESS.match(text) and not (hole.redirected and text.isdigit()):  # `2>file` means something else
+        return text
+    if hole.place is Place.INNER:
+        return f'\\"\\{reference}\\"'
+    single = {Place.SINGLE: f"'\"{reference}\"'", Place.ANSI: f"'\"{reference}\"$'"}
+    bare = hole.place in (Place.DOUBLE, Place.COMMENT)
+    return reference if bare else single.get(hole.place, f'"{reference}"')
+
+
+def _fill_foreign(hole: _Hole, text: str, variable: str, is_text: bool) -> str:
+    if HARMLESS.match(text):
+        return text
+    raise UnsafeValue(
+        f"{hole.name}={text!r} cannot be put into a script that is no shell script; "
+        f"read it there from the environment variable {variable}"
+    )
+
+
+def _check_document(template: str, parsed: _Parsed, document: Document, params: Mapping[str, Scalar]) -> None:
+    """Refuse values that would end a here-document which bash does not expand."""
+    inside = [hole for hole in parsed.holes if document.start <= hole.start < document.end]
+    texts = {hole.name: as_text(params[hole.name]) if hole.name in params else "" for hole in inside}
+    body = template[document.start : document.end]
+    filled, position = [], document.start
+    for hole in inside:
+        filled += [template[position : hole.start], texts[hole.name]]
+        position = hole.end
+    ends = _delimiters("".join([*filled, template[position : document.end]]), document.delimiter)
+    if ends > _delimiters(body, document.delimiter):
+        raise UnsafeValue(f"{texts} would end the here-document {document.delimiter!r}; rename the delimiter")
+    if document.fragile and not all(HARMLESS.match(text) for text in texts.values()):
+        raise UnsafeValue(f"{texts} cannot be put into a here-document that stands inside of quotes")
+
+
+def _delimiters(body: str, delimiter: str) -> int:
+    return sum(line.lstrip("\t").startswith(delimiter) for line in body.split("\n"))

@@ -1,4 +1,4 @@
-"""Opening the database (SQLite in WAL mode, or PostgreSQL), transactions, and the one place that translates its errors."""
+"""Opening the database (SQLite in WAL mode, or PostgreSQL), transactions, and where its errors are translated."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ BUSY_TIMEOUT_S = 20
 """Seconds that a writer waits for another one on SQLite."""
 CONNECT_TIMEOUT_S = 5
 """Seconds that a connection to PostgreSQL may take."""
+
+DUMPS = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+"""JSON as it is stored; made once, because `json.dumps` makes an encoder for each of the four values of a trial."""
 
 
 def open_engine(url: str, pool_size: int = 5) -> Engine:
@@ -46,7 +49,7 @@ def _sqlite(url: URL) -> Engine:
         Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(
         url,
-        json_serializer=_dumps,
+        json_serializer=DUMPS,
         connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False, "isolation_level": None},
         poolclass=QueuePool,
         # In memory the one connection is the database, so threads take turns; it must never be closed.
@@ -80,7 +83,7 @@ def _postgres(url: URL, pool_size: int) -> Engine:
         )
     return create_engine(
         url.set(drivername="postgresql+psycopg"),
-        json_serializer=_dumps,
+        json_serializer=DUMPS,
         pool_size=pool_size,
         max_overflow=20,
         pool_pre_ping=True,
@@ -116,7 +119,3 @@ def ping(engine: Engine) -> None:
 def _cause(error: Exception) -> str:
     original = getattr(error, "orig", None) or error
     return str(original).strip().splitlines()[0][:200] if str(original).strip() else type(original).__name__
-
-
-def _dumps(value: Any) -> str:
-    return json.dumps(value, allow_nan=False, separators=(",", ":"))

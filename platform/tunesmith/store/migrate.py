@@ -28,7 +28,7 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
     with engines.transaction(engine, writes=True) as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})"))
-        config = _config(connection)
+        config = configuration(connection)
         _refuse_newer(connection, ScriptDirectory.from_config(config))
         command.upgrade(config, revision)
 
@@ -36,7 +36,7 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
 def current(engine: Engine) -> tuple[str | None, str]:
     """(revision of the database, newest revision)."""
     with engines.transaction(engine, writes=False) as connection:
-        newest = ScriptDirectory.from_config(_config(connection)).get_current_head()
+        newest = ScriptDirectory.from_config(configuration(connection)).get_current_head()
         return MigrationContext.configure(connection).get_current_revision(), str(newest)
 
 
@@ -57,7 +57,8 @@ def _refuse_newer(connection: Connection, scripts: ScriptDirectory) -> None:
         )
 
 
-def _config(connection: Connection) -> Config:
+def configuration(connection: Connection) -> Config:
+    """Alembic's configuration, for its commands on a connection."""
     config = Config()
     folder = str(Path(__file__).parent / "migrations")
     config.set_main_option("script_location", folder.replace("%", "%%"))  # ConfigParser's own escape

@@ -16,14 +16,12 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
-    String,
     Table,
     Text,
     TypeDecorator,
     UniqueConstraint,
 )
 from sqlalchemy.engine import Dialect
-from sqlalchemy.types import TypeEngine
 
 metadata = MetaData(
     naming_convention={
@@ -65,17 +63,8 @@ def clean(text: str) -> str:
 class CleanText(TypeDecorator[str]):
     """Text that any database can hold: NUL and lone surrogates, which a tool may print, become replacement marks."""
 
-    impl = String
+    impl = Text
     cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """TEXT, unless a length is given."""
-        return dialect.type_descriptor(String(self.length) if self.length else Text())
-
-    @property
-    def length(self) -> int | None:
-        """Characters, at most; None: any number."""
-        return getattr(self.impl_instance, "length", None)
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         """To the database, cleaned."""
@@ -89,8 +78,8 @@ Json: Any = JSON(none_as_null=True)
 workspaces = Table(
     "workspaces",
     metadata,
-    Column("id", CleanText(36), primary_key=True),
-    Column("name", CleanText(200), nullable=False, unique=True),
+    Column("id", CleanText, primary_key=True),
+    Column("name", CleanText, nullable=False, unique=True),
     Column("created_at", UTCTime, nullable=False),
 )
 
@@ -99,8 +88,8 @@ experiments = Table(
     metadata,
     Column("id", Big, primary_key=True, autoincrement=True),
     Column("workspace_id", ForeignKey(workspaces.c.id), nullable=False),
-    Column("content_hash", CleanText(64), nullable=False),
-    Column("name", CleanText(200), nullable=False),
+    Column("content_hash", CleanText, nullable=False),
+    Column("name", CleanText, nullable=False),
     Column("spec", Json, nullable=False),
     Column("tags", Json, nullable=False),
     Column("archived", Boolean, nullable=False, default=False),
@@ -121,23 +110,23 @@ experiments = Table(
 jobs = Table(
     "jobs",
     metadata,
-    Column("id", CleanText(40), primary_key=True),
+    Column("id", CleanText, primary_key=True),
     Column("experiment_id", ForeignKey(experiments.c.id), nullable=False),
     Column("run_number", Integer, nullable=False),
-    Column("state", CleanText(12), nullable=False),
-    Column("wanted", CleanText(12)),
+    Column("state", CleanText, nullable=False),
+    Column("wanted", CleanText),
     Column("priority", Integer, nullable=False),
     Column("search", Json, nullable=False),
     Column("progress", Json, nullable=False),
-    Column("message", CleanText()),
-    Column("error", CleanText()),
+    Column("message", CleanText),
+    Column("error", CleanText),
     Column("attempt", Integer, nullable=False, default=0),
     Column("losses", Integer, nullable=False, default=0),
-    Column("lease_owner", CleanText(100)),
-    Column("lease_token", CleanText(64)),
+    Column("lease_owner", CleanText),
+    Column("lease_token", CleanText),
     Column("lease_expires_at", UTCTime),
     Column("available_at", UTCTime),
-    Column("submitted_by", CleanText(200)),
+    Column("submitted_by", CleanText),
     Column("queued_at", UTCTime, nullable=False),
     Column("started_at", UTCTime),
     Column("ended_at", UTCTime),
@@ -158,7 +147,7 @@ trials = Table(
     Column("number", Integer, nullable=False),
     Column("job_id", ForeignKey(jobs.c.id)),
     Column("run_number", Integer),
-    Column("state", CleanText(8), nullable=False),
+    Column("state", CleanText, nullable=False),
     Column("params", Json, nullable=False),
     Column("values", Json),
     Column("metrics", Json, nullable=False),
@@ -169,10 +158,10 @@ trials = Table(
     # On the Pareto front (experiments of several objectives); kept with every write.
     Column("front", Boolean, nullable=False, default=False),
     Column("violation", Float(53)),
-    Column("error", CleanText()),
+    Column("error", CleanText),
     Column("attempt", Integer, nullable=False, default=1),
-    Column("worker", CleanText(200)),
-    Column("log", CleanText()),
+    Column("worker", CleanText),
+    Column("log", CleanText),
     Column("created_at", UTCTime),
     Column("started_at", UTCTime),
     Column("ended_at", UTCTime),
@@ -191,7 +180,7 @@ measurements = Table(
     metadata,
     Column("experiment_id", Big, primary_key=True, autoincrement=False),
     Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("metric", CleanText(200), primary_key=True),
+    Column("metric", CleanText, primary_key=True),
     Column("step", Big, primary_key=True, autoincrement=False),
     Column("value", Float(53), nullable=False),
 )
@@ -201,7 +190,7 @@ events = Table(
     metadata,
     Column("job_id", ForeignKey(jobs.c.id), primary_key=True),
     Column("seq", Integer, primary_key=True, autoincrement=False),
-    Column("kind", CleanText(10), nullable=False),
+    Column("kind", CleanText, nullable=False),
     Column("data", Json, nullable=False),
     Column("at", UTCTime, nullable=False),
 )
@@ -209,9 +198,9 @@ events = Table(
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,
-    Column("scope", CleanText(300), primary_key=True),
-    Column("key", CleanText(255), primary_key=True),
-    Column("body_hash", CleanText(64), nullable=False),
+    Column("scope", CleanText, primary_key=True),
+    Column("key", CleanText, primary_key=True),
+    Column("body_hash", CleanText, nullable=False),
     Column("status", Integer, nullable=False),
     Column("answer", Json, nullable=False),
     Column("created_at", UTCTime, nullable=False),

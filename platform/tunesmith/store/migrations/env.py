@@ -10,9 +10,7 @@ from tunesmith.store.tables import CleanText, UTCTime, metadata
 
 def _render(kind: str, item: Any, _autogen: Any) -> str | Literal[False]:
     """Write our own column types by their names, so that a migration reads like the tables."""
-    if kind == "type" and isinstance(item, CleanText):
-        return f"sa.String(length={item.length})" if item.length else "sa.Text()"
-    names = {UTCTime: "UTCTime()", JSON: "Json", BigInteger: "Big"}
+    names = {UTCTime: "UTCTime()", CleanText: "sa.Text()", JSON: "Json", BigInteger: "Big"}
     return names.get(type(item), False) if kind == "type" else False
 
 
