@@ -9,8 +9,7 @@ from typing import Any
 
 import ray
 
-from tuners.pool import instance_resource
-from tuners.runner import NAME, NAMESPACE
+from tuners.names import NAMESPACE, RUNNER, instance_resource
 from tunesmith.settings import Settings
 
 HANDLE_S = 2.0
@@ -48,6 +47,6 @@ class Cluster:
     def _handle(self) -> Any:
         with self._lock:
             if self._runner is None or time.monotonic() - self._found > HANDLE_S:
-                self._runner = ray.get_actor(NAME, namespace=NAMESPACE)
+                self._runner = ray.get_actor(RUNNER, namespace=NAMESPACE)
                 self._found = time.monotonic()
             return self._runner

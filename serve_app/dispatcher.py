@@ -13,7 +13,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError
 
-from tuners.runner import NAME, NAMESPACE, Runner
+from tuners.names import NAMESPACE, RUNNER
 from tunesmith.errors import DatabaseUnavailable
 from tunesmith.settings import load_settings
 from tunesmith.store import open_store
@@ -76,13 +76,15 @@ class Dispatcher:
             ray.get(runner.start.remote(job), timeout=self.settings.lease_s)
 
     def _find_runner(self) -> Any:
+        from tuners.runner import Runner  # Ray Tune and Optuna: only here, and not where this class is deployed from
+
         warm = self.settings.warm_workers if self.settings.ray_address is None else 0
         owner = f"runner-{secrets.token_hex(6)}"
         autoscaling = self.settings.ray_address is not None
         runner: Any = (
             ray.remote(Runner)
             .options(
-                name=NAME,
+                name=RUNNER,
                 namespace=NAMESPACE,
                 lifetime="detached",
                 get_if_exists=True,
@@ -122,7 +124,7 @@ class Dispatcher:
 def stop_work() -> None:
     """Stop every evaluation and give all running jobs back to the queue (at the platform's end)."""
     try:
-        runner = ray.get_actor(NAME, namespace=NAMESPACE)
+        runner = ray.get_actor(RUNNER, namespace=NAMESPACE)
     except ValueError:
         return
     try:

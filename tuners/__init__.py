@@ -1,1 +1,1 @@
-"""Searching: tools that evaluate a point, samplers that choose one, and the loop over Ray Tune that brings them together."""
+"""Searching: tools that evaluate a point, samplers that choose one, and the loop over Ray Tune around them."""

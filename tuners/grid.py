@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from functools import lru_cache
+from typing import NoReturn
 
 from tunesmith.domain import Parameter, Scalar, Space
 from tunesmith.errors import GridTooLarge, InvalidOptimizer
 
 Counts = int | tuple[int, ...]
+Context = tuple[tuple[str, str, Scalar], ...]
+"""Name, type and value of the parameters that later conditions look at."""
 
 MANY = 1000
-"""Different conditions in a space; where there are more, a grid that is too large is refused without its exact number."""
+"""With more contexts than this, a grid that is too large is refused without reckoning its exact number."""
 
 
 def points(space: Space, counts: Counts) -> Iterator[dict[str, Scalar]]:
@@ -28,16 +30,166 @@ def count(space: Space, counts: Counts, limit: int) -> int:
         InvalidOptimizer: a count below 2, or not one count per parameter.
         GridTooLarge: more than `limit`.
     """
-    partial: dict[tuple[Scalar, ...], int] = {(): 1}  # values that conditions look at -> points so far
-    parents: list[str] = []
-    for index, (parameter, n) in enumerate(zip(space, _per_parameter(space, counts), strict=True)):
-        later = {name for other in space.parameters[index + 1 :] for name in other.when or ()}
-        known, parents = [*parents, parameter.name], [name for name in [*parents, parameter.name] if name in later]
-        grown: dict[tuple[Scalar, ...], int] = {}
-        values = axis(parameter, n) if parameter.name in later and size(parameter, n) <= limit else None
-        for context, number in partial.items():
-            active = parameter.active({k: v for k, v in zip(known, context, strict=False) if v is not _ABSENT})
-            if not active:
-                ...
-        partial = grown
-    return sum(partial.values())
+    numbers = _per_parameter(space, counts)
+    last_use = {name: index for index, parameter in enumerate(space) for name in parameter.when or ()}
+    partial: dict[Context, int] = {(): 1}
+    for index, (parameter, n) in enumerate(zip(space, numbers, strict=True)):
+        needed = {name for name, last in last_use.items() if last > index}
+        if parameter.name in needed and size(parameter, n) > limit:
+            _refuse(limit, size(parameter, n), exact=False)
+        partial = _grow(partial, parameter, n, needed)
+        if len(partial) > MANY and sum(partial.values()) > limit:
+            _refuse(limit, sum(partial.values()), exact=False)
+    total = sum(partial.values())
+    if total > limit:
+        _refuse(limit, total)
+    return total
+
+
+def axis(parameter: Parameter, n: int) -> list[Scalar]:
+    """n values of a parameter, ends included: linear, or geometric on a log scale; all choices of a categorical.
+
+    Fewer where the range, or its step, has fewer.
+    """
+    if parameter.type == "categorical":
+        return list(parameter.choices or ())
+    low, high = parameter.bounds
+    if low == high:
+        return [parameter.cast(low)]
+    if parameter.log and parameter.type == "int":
+        dense = _dense(parameter, n)
+        whole = range(int(low), _geometric_int(parameter, n, dense) + 1)
+        return [*whole, *(_geometric_int(parameter, n, i) for i in range(dense + 1, n))]
+    if parameter.type == "int" or parameter.step is not None:
+        return [_lattice(parameter, index) for index in _spread(_lattice_size(parameter, n), n)]
+    value = _geometric if parameter.log else _linear
+    return [low, *(min(max(value(low, high, i, n), low), high) for i in range(1, n - 1)), high]
+
+
+def size(parameter: Parameter, n: int) -> int:
+    """How many values the axis has."""
+    if parameter.type == "categorical":
+        return len(parameter.choices or ())
+    low, high = parameter.bounds
+    if low == high:
+        return 1
+    if parameter.log and parameter.type == "int":
+        dense = _dense(parameter, n)
+        return _geometric_int(parameter, n, dense) - int(low) + 1 + (n - 1 - dense)
+    if parameter.type == "int" or parameter.step is not None:
+        return min(n, _lattice_size(parameter, n))
+    return n
+
+
+def _linear(low: float, high: float, i: int, n: int) -> float:
+    return low + (high - low) * (i / (n - 1))
+
+
+def _geometric(low: float, high: float, i: int, n: int) -> float:
+    ratio = high / low
+    if math.isinf(ratio):
+        return math.exp(math.log(low) + (math.log(high) - math.log(low)) * (i / (n - 1)))
+    return float(low * ratio ** (i / (n - 1)))
+
+
+def _geometric_int(parameter: Parameter, n: int, i: int) -> int:
+    low, high = parameter.bounds
+    if i in (0, n - 1):
+        return int(high if i else low)
+    return min(max(math.floor(_geometric(low, high, i, n) + 0.5), int(low)), int(high))
+
+
+def _dense(parameter: Parameter, n: int) -> int:
+    """The last index up to which geometric values lie at most 1 apart: rounded, they are every whole number there."""
+    low, high = parameter.bounds
+    first, last = 0, n - 1
+    while first < last:
+        middle = (first + last + 1) // 2
+        if _geometric(low, high, middle, n) - _geometric(low, high, middle - 1, n) <= 1:
+            first = middle
+        else:
+            last = middle - 1
+    return first
+
+
+def _lattice_size(parameter: Parameter, n: int) -> int:
+    """How many values a stepped range has; more than n are not told apart."""
+    low, high = parameter.bounds
+    if parameter.type == "int":
+        return (int(high) - int(low)) // int(parameter.step or 1) + 1
+    steps = (high - low) / (parameter.step or 1)
+    return n if steps >= n else math.floor(steps + 1e-9) + 1
+
+
+def _lattice(parameter: Parameter, index: int) -> Scalar:
+    low, high = parameter.bounds
+    if parameter.type == "int":
+        return int(low) + int(parameter.step or 1) * index
+    return min(low + (parameter.step or 1) * index, high)
+
+
+def _spread(size: int, n: int) -> list[int]:
+    """At most n indices of a list, evenly spread, both ends included."""
+    if n >= size:
+        return list(range(size))
+    return [(2 * i * (size - 1) + n - 1) // (2 * (n - 1)) for i in range(n)]
+
+
+def _grow(partial: dict[Context, int], parameter: Parameter, n: int, needed: set[str]) -> dict[Context, int]:
+    """One parameter more."""
+    grown: dict[Context, int] = {}
+    values = [(parameter.name, type(v).__name__, v) for v in axis(parameter, n)] if parameter.name in needed else None
+    for context, number in partial.items():
+        kept = tuple(entry for entry in context if entry[0] in needed)
+        if not parameter.active({name: value for name, _type, value in context}):
+            grown[kept] = grown.get(kept, 0) + number
+        elif values is None:
+            grown[kept] = grown.get(kept, 0) + number * size(parameter, n)
+        else:
+            for value in values:
+                grown[*kept, value] = grown.get((*kept, value), 0) + number
+    return grown
+
+
+def _per_parameter(space: Space, counts: Counts) -> tuple[int, ...]:
+    numbers = (counts,) * max(1, len(space)) if isinstance(counts, int) else counts
+    for number in numbers:
+        if isinstance(number, bool) or number < 2:
+            raise InvalidOptimizer(
+                f"optimizer.num_configs_per_param: {number} is below 2; a grid has both ends of every range",
+                field="num_configs_per_param",
+            )
+    if not isinstance(counts, int) and len(numbers) != len(space):
+        raise InvalidOptimizer(
+            f"optimizer.num_configs_per_param has {len(numbers)} numbers for {len(space)} parameters; "
+            "give one for each, or one number for all",
+            field="num_configs_per_param",
+        )
+    return tuple(numbers[: len(space)])
+
+
+def _product(space: Space, axes: list[list[Scalar]]) -> Iterator[dict[str, Scalar]]:
+    """Depth first, with a stack of its own: a space may have more parameters than Python has frames."""
+    stack: list[dict[str, Scalar]] = [{}]
+    depths = [0]
+    while stack:
+        point, depth = stack.pop(), depths.pop()
+        while depth < len(axes) and not space.parameters[depth].active(point):
+            depth += 1
+        if depth == len(axes):
+            yield point
+            continue
+        name = space.parameters[depth].name
+        stack += [{**point, name: value} for value in reversed(axes[depth])]
+        depths += [depth + 1] * len(axes[depth])
+
+
+def _refuse(limit: int, number: int, exact: bool = True) -> NoReturn:
+    spelled = f"{number:,}" if number < 10**15 else f"about 10^{math.log10(number):.0f}"
+    raise GridTooLarge(
+        f"The grid has {'' if exact else 'more than '}{spelled} points; at most {limit:,} are allowed. "
+        "Lower num_configs_per_param, or use a sampler such as tpe with n_iter.",
+        field="num_configs_per_param",
+        points=number if number < 2**53 else spelled,
+        limit=limit,
+    )

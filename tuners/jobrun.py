@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import sys
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tuners import samplers
 from tuners.messages import Batch, Evaluation, Outcome, Report, Shape
 from tuners.search import PointSearch, violations
 from tuners.stopping import Stopping
@@ -20,6 +22,8 @@ BATCH_S = 0.1
 """Seconds of evaluations that travel together, when they are short."""
 MAX_BATCH = 64
 """Evaluations that travel together, at most."""
+LEARNT = 20
+"""Where a sampler learns: finished trials per evaluation of a batch, as its points are chosen without one another."""
 
 
 @dataclass
@@ -68,6 +72,7 @@ class JobRun:
                 self._count(trial)
         made = self.progress.finished + len(self.waiting)
         self.search = PointSearch(experiment, job.search, past, made)
+        self.learns = samplers.find(job.search.type).learns
 
     @property
     def concurrency(self) -> float:
@@ -97,7 +102,7 @@ class JobRun:
         """The next evaluations for one worker, of `slots` that could share the rest; None when there are none."""
         with self.lock:
             wanted = min(self._batch_size(), math.ceil(min(self.left, 1e9) / max(1, slots)))
-            trials = [trial for trial in (self._next() for _ in range(wanted)) if trial is not None]
+            trials = list(self._next_few(wanted))
             if not trials:
                 return None
             return Batch(
@@ -190,8 +195,18 @@ class JobRun:
             return JobState.FAILED, {"error": f"{reason}. The first failure: {self.first_failure}"}
         return JobState.SUCCEEDED, {"message": self.stopping.reason}
 
+    def _next_few(self, wanted: int) -> Iterator[Trial]:
+        for _ in range(wanted):
+            trial = self._next()
+            if trial is None:
+                return
+            yield trial
+            # What killed a worker travels alone, so that it takes no other trial with it.
+            if trial.attempt > 1 or (self.waiting and self.waiting[0].attempt > 1):
+                return
+
     def _next(self) -> Trial | None:
-        if self.left <= 0:
+        if self.left <= 0 or self.ending is not None or self.error is not None:
             return None
         now = utcnow()
         if self.waiting:
@@ -224,7 +239,7 @@ class JobRun:
         return measured.evolve(
             state=outcome.state,
             values=tuple(outcome.metrics[o.metric] for o in spec.objectives) if complete else None,
-            violation=sum(broken) if complete and spec.constraints else None,
+            violation=min(sum(broken), sys.float_info.max) if complete and spec.constraints else None,
             error=outcome.error,
             started_at=outcome.started_at,
             ended_at=outcome.ended_at,
@@ -244,6 +259,7 @@ class JobRun:
     def _put_back(self, trial: Trial) -> None:
         waiting = trial.evolve(state=TrialState.WAITING, started_at=None)
         self.search.close(trial.number)
+        self.pruned.discard(trial.number)
         self.waiting.append(waiting)
         self._dirty[trial.number] = waiting
 
@@ -262,7 +278,10 @@ class JobRun:
         )
 
     def _batch_size(self) -> int:
-        return 1 if not self.seconds else max(1, min(MAX_BATCH, int(BATCH_S / self.seconds)))
+        if not self.seconds or (self.learns and self.concurrency == 1):
+            return 1  # one at a time means that each point is chosen with all before it known
+        largest = min(MAX_BATCH, self.progress.finished // LEARNT) if self.learns else MAX_BATCH
+        return max(1, min(largest, int(BATCH_S / self.seconds)))
 
 
 def _best(experiment: Experiment, trial: Trial) -> dict[str, Any]:

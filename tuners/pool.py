@@ -1,8 +1,8 @@
 """The standing Tune run: how many trial workers of which shape there should be, and Ray Tune making it so.
 
-A shape is what one trial needs (CPUs, GPUs, memory, node type). Jobs of one shape share its workers. Tune's searcher hands
-out one configuration per worker that is wanted, Tune places it and restarts it when its process or node dies, and its
-pending placement groups are what an autoscaler sees.
+A shape is what one trial needs (CPUs, GPUs, memory, node type). Jobs of one shape share its workers. Tune's searcher
+hands out one configuration per worker that is wanted, Tune places it and restarts it when its process or node dies, and
+its pending placement groups are what an autoscaler sees.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from tuners.messages import Shape
+from tuners.names import instance_resource
 from tuners.worker import TrialWorker, quiet
 from tunesmith.domain import ExperimentSpec
 
@@ -42,11 +43,6 @@ def shape_of(spec: ExperimentSpec) -> Shape:
     if spec.compute.type == "ec2" and instance_resource(spec.compute.instance_model or "") in ray.cluster_resources():
         bundle[instance_resource(spec.compute.instance_model or "")] = 0.001
     return tuple(sorted(bundle.items()))
-
-
-def instance_resource(instance_type: str) -> str:
-    """The custom resource that nodes of an instance type carry."""
-    return f"instance_type:{instance_type}"
 
 
 @dataclass

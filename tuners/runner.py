@@ -17,6 +17,7 @@ from typing import Any
 from tuners.bell import Bell, wait
 from tuners.jobrun import JobRun
 from tuners.messages import Batch, Outcome, Report, Stop
+from tuners.names import NAMESPACE, RUNNER
 from tuners.pool import Pool, Worker, shape_of
 from tuners.sharing import demand, next_job
 from tuners.writer import Writer
@@ -27,7 +28,6 @@ from tunesmith.store import open_store
 
 log = logging.getLogger(__name__)
 
-NAME, NAMESPACE = "tunesmith-runner", "tunesmith"
 FLUSH_S = 0.05
 """Seconds between two writes of results."""
 STOP_S = 15.0
@@ -47,7 +47,7 @@ class Runner:
         self.changed, self.ended = Bell(), Bell()
         self.draining = False
         self.loop = asyncio.get_event_loop()
-        self.pool = Pool(NAME, NAMESPACE, self._worker_died, autoscaling)
+        self.pool = Pool(RUNNER, NAMESPACE, self._worker_died, autoscaling)
         self.writer = Writer(self.store, self.settings.lease_s)
         self.tasks = [self.loop.create_task(self._flush_forever()), self.loop.create_task(self._renew_forever())]
         self._recount()
@@ -115,7 +115,7 @@ class Runner:
         await self._renew()
 
     async def watch(self) -> str:
-        """Answers when the dispatcher should look; fails when this runner does, which is how the dispatcher learns of it."""
+        """Answers when the dispatcher should look; fails when this runner does, which is how that is noticed."""
         await wait(self.ended.ticket, 30.0)
         return self.owner
 

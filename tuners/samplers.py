@@ -1,4 +1,4 @@
-"""The samplers, by name: what each can do, its options, and how a job's search is checked and completed before it is queued."""
+"""The samplers, by name: what each can do, its options, and how a job's search is checked before it is queued."""
 
 from __future__ import annotations
 
@@ -68,6 +68,8 @@ class Sampler:
     """Whether it takes several objectives."""
     constraints: bool = False
     """Whether outcome constraints steer it."""
+    learns: bool = True
+    """Whether its points depend on the trials before them."""
 
 
 def _random(_options: Options, seed: int) -> Any:
@@ -91,17 +93,20 @@ def _nsga2(options: NsgaOptions, seed: int) -> Any:
 SAMPLERS: Mapping[str, Sampler] = {
     sampler.name: sampler
     for sampler in (
-        Sampler("random", "Independent, uniform draws from the space.", Options, _random),
+        Sampler("random", "Independent, uniform draws from the space.", Options, _random, learns=False),
         Sampler(
             "grid", "Every combination of evenly spaced values, ends included.", Options, None,
-            fields=frozenset({"num_configs_per_param"}),
+            fields=frozenset({"num_configs_per_param"}), learns=False,
         ),
         Sampler(
             "bayesopt", "Bayesian optimization: n_init random points, then n_iter from a model (TPE).",
             TpeOptions, _tpe, fields=frozenset({"n_init", "n_iter"}), constraints=True,
         ),
         Sampler("tpe", "Tree-structured Parzen estimator (Bergstra et al. 2011).", TpeOptions, _tpe, constraints=True),
-        Sampler("nsga2", "Genetic algorithm for several objectives (Deb et al. 2002).", NsgaOptions, _nsga2, constraints=True),
+        Sampler(
+            "nsga2", "Genetic algorithm for several objectives (Deb et al. 2002).",
+            NsgaOptions, _nsga2, constraints=True,
+        ),
     )
 }  # fmt: skip
 
@@ -142,7 +147,7 @@ def plan(experiment: Experiment, search: Search, max_grid_points: int) -> tuple[
     total = _total(experiment.spec.space, sampler, complete, max_grid_points)
     if sampler.name not in ("grid", "bayesopt") and search.n_iter is None and search.budget_s is None:
         complete, total = complete.evolve(n_iter=DEFAULT_TRIALS), DEFAULT_TRIALS
-    return complete, total, _warnings(experiment, sampler)
+    return complete, total, _warnings(experiment, sampler, complete)
 
 
 def find(name: str) -> Sampler:
@@ -151,7 +156,9 @@ def find(name: str) -> Sampler:
         return SAMPLERS[name]
     near = difflib.get_close_matches(name, SAMPLERS, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    raise InvalidOptimizer(f"optimizer.type: no sampler is called {name!r}; {hint}known: {', '.join(SAMPLERS)}")
+    raise InvalidOptimizer(
+        f"optimizer.type: no sampler is called {name!r}; {hint}known: {', '.join(SAMPLERS)}", field="type"
+    )
 
 
 def check_options(model: type[BaseModel], given: Mapping[str, Any], where: str) -> Any:
@@ -163,28 +170,35 @@ def check_options(model: type[BaseModel], given: Mapping[str, Any], where: str) 
             hint = (
                 f"did you mean {near[0]!r}?" if near else f"it takes: {', '.join(model.model_fields) or 'no options'}"
             )
-            raise InvalidOptimizer(f"{where}: unknown field {name!r}; {hint}", field=name)
+            raise InvalidOptimizer(f"{where}: unknown field {name!r} ({given[name]!r:.100}); {hint}", field=name)
     try:
         return model.model_validate(dict(given))
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
-        raise InvalidOptimizer(f"{where}.{name}: {first['msg']}, not {first['input']!r}", field=name) from error
+        raise InvalidOptimizer(f"{where}.{name}: {first['msg']}, not {first['input']!r:.100}", field=name) from error
 
 
 def _check_fields(sampler: Sampler, search: Search) -> None:
     required = {"bayesopt": ("n_init", "n_iter"), "grid": ("num_configs_per_param",)}.get(sampler.name, ())
     for field in required:
         if getattr(search, field) is None:
-            raise InvalidOptimizer(f"optimizer.{field} is required for {sampler.name}", field=field)
+            raise InvalidOptimizer(
+                f"optimizer.{field} is required for {sampler.name}; give a whole number, for instance 2", field=field
+            )
     for field in ("n_init", "n_iter", "num_configs_per_param"):
         if getattr(search, field) is not None and field not in sampler.fields:
             raise InvalidOptimizer(
-                f"optimizer.{field} does not belong to {sampler.name}, which takes {', '.join(sorted(sampler.fields))}",
+                f"optimizer.{field} ({getattr(search, field)}) does not belong to {sampler.name}, "
+                f"which takes {', '.join(sorted(sampler.fields))}; remove it",
                 field=field,
             )
-    if (search.converge_thres is not None) and search.converge_steps is None:
-        raise InvalidOptimizer("optimizer.converge_thres needs converge_steps beside it", field="converge_thres")
+    if search.converge_thres is not None and search.converge_steps is None:
+        raise InvalidOptimizer(
+            f"optimizer.converge_thres ({search.converge_thres:g}) needs converge_steps beside it; "
+            "say after how many trials without improvement to stop",
+            field="converge_thres",
+        )
 
 
 def _check_points(space: Space, search: Search) -> None:
@@ -201,10 +215,17 @@ def _total(space: Space, sampler: Sampler, search: Search, max_grid_points: int)
         return extra + grid.count(space, search.num_configs_per_param, max_grid_points)
     if search.n_iter is None:
         return None
-    return max(extra, (search.n_init or 0) + search.n_iter)
+    if sampler.name == "bayesopt":  # its points are of two kinds, and both numbers are promised
+        return extra + (search.n_init or 0) + search.n_iter
+    return max(extra, search.n_iter)
 
 
-def _warnings(experiment: Experiment, sampler: Sampler) -> tuple[str, ...]:
+def _warnings(experiment: Experiment, sampler: Sampler, search: Search) -> tuple[str, ...]:
+    found = []
     if experiment.spec.constraints and not sampler.constraints and sampler.build is not None:
-        return (f"{sampler.name} is not steered by constraints; trials that break them are kept, but never the best",)
-    return ()
+        found.append(
+            f"{sampler.name} is not steered by constraints; trials that break them are kept, but never the best"
+        )
+    if search.converge_steps is not None and len(experiment.spec.objectives) > 1:
+        found.append("converge_steps looks at one objective; with several the search runs to its end")
+    return tuple(found)

@@ -1,7 +1,7 @@
 """One job's search: an Optuna study in memory, rebuilt from SQL, that hands out points and learns from finished trials.
 
-Points come, in this order, from: trials that a lost runner left waiting (their old parameters), the points to try first,
-the grid, the sampler. The study is a cache; what SQL holds is the truth.
+Points come, in this order, from: trials that a lost runner left waiting (their old parameters), the points to try
+first, the grid, the sampler. The study is a cache; what SQL holds is the truth.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ class PointSearch:
         self._samplers = _build_samplers(search)
         self._points = _listed_points(experiment, search, made)
         self._study = optuna.create_study(
+            study_name=f"experiment-{experiment.id}",  # Hyperband draws its brackets from it
             directions=[objective.direction for objective in experiment.spec.objectives],
             sampler=self._samplers[0],
             pruner=pruners.build(search.pruner),
@@ -72,7 +73,7 @@ class PointSearch:
     def report(self, number: int, step: int, value: float) -> bool:
         """Note the first objective's intermediate value; whether the trial should be pruned."""
         trial = self._open.get(number)
-        if trial is None or len(self.experiment.spec.objectives) > 1:
+        if trial is None or len(self.experiment.spec.objectives) > 1 or step < 0:  # pruners count from 0
             return False
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a step reported twice: the first report counts, as in Optuna
@@ -168,7 +169,7 @@ def seed_of(seed: int, number: int) -> int:
 def reseed(sampler: Any, seed: int) -> None:
     """Seed every generator inside an Optuna sampler.
 
-    Optuna can only draw a random seed (`reseed_rng`), and making a fresh sampler per trial costs a third of TPE's speed.
+    Optuna can only draw a random seed (`reseed_rng`), and a fresh sampler per trial costs a third of TPE's speed.
     """
     for part in (sampler, getattr(sampler, "_random_sampler", None)):
         state = getattr(part, "_rng", None)

@@ -8,7 +8,7 @@ from tunesmith.domain import Experiment, Search, Trial, TrialState, utcnow
 
 
 class Stopping:
-    """Watches a job's finished trials; `reason` says why no further trial should start, `failed` whether that is a failure."""
+    """Watches a job's finished trials: `reason` says why no further one should start, `failed` that the job fails."""
 
     def __init__(self, experiment: Experiment, search: Search, started_at: datetime | None) -> None:
         self.search = search

@@ -101,7 +101,8 @@ class BatchRun:
     def _evaluate(self, evaluation: Evaluation) -> Outcome:
         started = utcnow()
         try:
-            return self.tool.evaluate(self.batch, evaluation, self.watch)
+            outcome: Outcome = self.tool.evaluate(self.batch, evaluation, self.watch)
+            return outcome
         except RayError:
             raise  # the runner is gone
         except Exception:  # one trial's trouble, not the worker's

@@ -1,4 +1,4 @@
-"""The runner's way to SQL: results, leases and verdicts, each in one fenced transaction, patient when the database is away."""
+"""The runner's way to SQL: results, leases and verdicts, each in one fenced transaction, patient without a database."""
 
 from __future__ import annotations
 

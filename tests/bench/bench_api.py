@@ -23,7 +23,10 @@ from running import Platform, until
 BODY = json.dumps(
     {
         "tool_name": "bench",
-        "parameters": [{"name": "a", "minimum": 0, "maximum": 1}, {"name": "b", "type": "int", "minimum": 1, "maximum": 9}],
+        "parameters": [
+            {"name": "a", "minimum": 0, "maximum": 1},
+            {"name": "b", "type": "int", "minimum": 1, "maximum": 9},
+        ],
         "command_template_string": "sleep ${a}",
     }
 ).encode()
@@ -44,7 +47,9 @@ def main() -> None:
     for name, endpoints in found.items():
         for endpoint, (rate, p50, p99) in endpoints.items():
             ratio = ours[endpoint][0] / rate
-            print(f"  {name:20} {endpoint:26} {rate:7.0f}/s  p50 {p50:6.1f} ms  p99 {p99:6.1f} ms  ours/this {ratio:5.2f}")
+            print(
+                f"  {name:20} {endpoint:26} {rate:7.0f}/s  p50 {p50:6.1f} ms  p99 {p99:6.1f} ms  ours/this {ratio:5.2f}"
+            )
     print("  targets: at least 0.5 of uvicorn, at least 3 times Serve's defaults")
 
 
@@ -119,7 +124,9 @@ def serve_defaults(data_dir: Path) -> Iterator[str]:
 def python(arguments: list[str], data_dir: Path, port: int) -> Iterator[str]:
     environ = {k: v for k, v in os.environ.items() if not k.startswith(("TUNESMITH_", "RAY_"))}
     environ |= {"TUNESMITH_DATA_DIR": str(data_dir), "TUNESMITH_PORT": str(port), "RAY_AUTH_MODE": "disabled"}
-    process = subprocess.Popen([sys.executable, *arguments], env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, *arguments], env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     url = f"http://127.0.0.1:{port}"
 
     def answers() -> bool:

@@ -34,11 +34,20 @@ def main() -> None:
             ours = throughput(client, PYTHON, {"type": name, "n_iter": 2000})
             row(f"{name}", ours, peers[name][0], f"x (target {least})")
         print("\ntrials per second, 500 trials of the command `true`, 2 slots")
-        row("command", throughput(client, TRUE, {"type": "random", "n_iter": 500}), peers["random"][0], "x (target 60/s)")
-        print("\nseconds from POST to the first trial's start (raw Tune: from its script's start; of it, its fit alone)")
+        row(
+            "command",
+            throughput(client, TRUE, {"type": "random", "n_iter": 500}),
+            peers["random"][0],
+            "x (target 60/s)",
+        )
+        print(
+            "\nseconds from POST to the first trial's start (raw Tune: from its script's start; of it, its fit alone)"
+        )
         times = sorted(first_trial(client) for _ in range(20))
         start, fit = peers["random"][1:]
-        print(f"  median {statistics.median(times):.3f}  worst {times[-1]:.3f}  raw Tune {start:.1f} / {fit:.1f}  (target 2)")
+        print(
+            f"  median {statistics.median(times):.3f}  worst {times[-1]:.3f}  raw Tune {start:.1f} / {fit:.1f}  (target 2)"
+        )
         claims = sorted(claim(client) for _ in range(20))
         print("\nseconds from POST to the claim of the job, idle platform (target 0.1)")
         print(f"  median {statistics.median(claims):.3f}  worst {claims[-1]:.3f}")

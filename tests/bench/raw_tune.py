@@ -1,6 +1,6 @@
 """The peer: raw Ray Tune with OptunaSearch at its best settings (reused actors, loggers off, two trials at once).
 
-    python raw_tune.py SAMPLER TRIALS      prints trials per second, and seconds from the script's start to the first trial
+python raw_tune.py SAMPLER TRIALS      prints trials per second, and seconds from the script's start to the first trial
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ def main() -> None:
     sampler = {"random": optuna.samplers.RandomSampler, "tpe": optuna.samplers.TPESampler}[name](seed=1)
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     space = {"x": optuna.distributions.FloatDistribution(0, 1), "y": optuna.distributions.FloatDistribution(0, 1)}
-    search = ConcurrencyLimiter(OptunaSearch(space=space, metric="value", mode="min", sampler=sampler), max_concurrent=2)
+    search = ConcurrencyLimiter(
+        OptunaSearch(space=space, metric="value", mode="min", sampler=sampler), max_concurrent=2
+    )
     with tempfile.TemporaryDirectory() as folder:
         started = time.time()
         results = tune.Tuner(

@@ -7,19 +7,19 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from sqlalchemy import and_, bindparam, or_, select, update
+from sqlalchemy import bindparam, literal, select, tuple_, update
 
 from tunesmith.domain import ACTIVE, TRANSITIONS, Job, JobState, Page, Progress, Search, TrialState, utcnow
 from tunesmith.domain.page import decode_cursor, encode_cursor
 from tunesmith.errors import ExperimentNotFound, InvalidCursor, JobActive, JobNotFound, StateForbids
 from tunesmith.store.events import EventQueries
-from tunesmith.store.rows import job_of
-from tunesmith.store.tables import experiments, jobs
+from tunesmith.store.rows import JOB_COLUMNS, job_of
+from tunesmith.store.tables import CleanText, UTCTime, experiments, jobs
 from tunesmith.store.trials import TrialQueries
 
 # Built once, for every request asks these (see experiments.py).
-BY_ID = select(jobs).where(jobs.c.id == bindparam("id"))
-ACTIVE_OF = select(jobs).where(jobs.c.experiment_id == bindparam("experiment_id"), jobs.c.active == 1)
+BY_ID = select(*JOB_COLUMNS).where(jobs.c.id == bindparam("id"))
+ACTIVE_OF = select(*JOB_COLUMNS).where(jobs.c.experiment_id == bindparam("experiment_id"), jobs.c.active == 1)
 
 
 class JobQueries(EventQueries, TrialQueries):
@@ -64,7 +64,7 @@ class JobQueries(EventQueries, TrialQueries):
         }
         if state in ACTIVE:
             self._refuse_second(experiment_id)
-        job = job_of(self.connection.execute(self.insert(jobs).values(row).returning(jobs)).one())
+        job = job_of(self.connection.execute(self.insert(jobs).values(row).returning(*JOB_COLUMNS)).one())
         self.add_state_event(job)
         return job
 
@@ -88,14 +88,15 @@ class JobQueries(EventQueries, TrialQueries):
         experiment_id: int | None = None,
     ) -> Page[Job]:
         """A page of jobs in the given states (all by default), newest first. Raises InvalidCursor."""
-        query = select(jobs).order_by(jobs.c.queued_at.desc(), jobs.c.id.desc()).limit(limit + 1)
+        query = select(*JOB_COLUMNS).order_by(jobs.c.queued_at.desc(), jobs.c.id.desc()).limit(limit + 1)
         if states is not None:
             query = query.where(jobs.c.state.in_([state.value for state in states]))
         if experiment_id is not None:
             query = query.where(jobs.c.experiment_id == experiment_id)
         if cursor:
             moment, job_id = _job_cursor(cursor)
-            query = query.where(or_(jobs.c.queued_at < moment, and_(jobs.c.queued_at == moment, jobs.c.id < job_id)))
+            edge = tuple_(literal(moment, UTCTime), literal(job_id, CleanText))
+            query = query.where(tuple_(jobs.c.queued_at, jobs.c.id) < edge)
         rows = self.connection.execute(query).all()
         found = [job_of(row) for row in rows[:limit]]
         more = len(rows) > limit
@@ -176,7 +177,7 @@ class JobQueries(EventQueries, TrialQueries):
 
     def lock_job(self, job_id: str) -> Job:
         """Read one and hold its row to the end of the transaction. Raises JobNotFound."""
-        row = self.connection.execute(select(jobs).where(jobs.c.id == job_id).with_for_update()).first()
+        row = self.connection.execute(BY_ID.with_for_update(), {"id": job_id}).first()
         if row is None:
             raise JobNotFound(f"No job has the id {job_id!r}", job_id=job_id)
         return job_of(row)

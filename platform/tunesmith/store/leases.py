@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +12,7 @@ from sqlalchemy import func, or_, select, update
 from tunesmith.domain import Job, JobState, utcnow
 from tunesmith.errors import LeaseLost
 from tunesmith.store.jobs import JobQueries
-from tunesmith.store.rows import job_of
+from tunesmith.store.rows import JOB_COLUMNS, job_of
 from tunesmith.store.tables import jobs
 
 MAX_LOSSES = 5
@@ -44,7 +44,7 @@ class LeaseQueries(JobQueries):
         if running >= max_running:
             return []
         query = (
-            select(jobs)
+            select(*JOB_COLUMNS)
             .where(
                 jobs.c.state == JobState.QUEUED.value,
                 or_(jobs.c.available_at.is_(None), jobs.c.available_at <= now),
@@ -64,13 +64,13 @@ class LeaseQueries(JobQueries):
             update(jobs)
             .where(jobs.c.lease_token.in_(list(tokens)), jobs.c.state == JobState.RUNNING.value)
             .values(lease_expires_at=expires)
-            .returning(jobs)
+            .returning(*JOB_COLUMNS)
         )
         return {str(row.lease_token): job_of(row) for row in self.connection.execute(query)}
 
     def leased_job(self, job_id: str, token: str) -> Job:
         """The job, if it is still held under the token, its row locked. Raises LeaseLost."""
-        query = select(jobs).where(jobs.c.id == job_id, jobs.c.lease_token == token).with_for_update()
+        query = select(*JOB_COLUMNS).where(jobs.c.id == job_id, jobs.c.lease_token == token).with_for_update()
         row = self.connection.execute(query).first()
         if row is None:
             raise LeaseLost(f"The lease on {job_id} is held by another runner, or ended", job_id=job_id)
@@ -86,11 +86,12 @@ class LeaseQueries(JobQueries):
         A job goes back to the queue, its running trials to waiting; what a person asked of it meanwhile is done. A job
         that took down MAX_LOSSES runners without finishing a trial fails instead of doing it for ever.
         """
-        query = select(jobs).where(jobs.c.state == JobState.RUNNING.value).with_for_update(skip_locked=True)
+        query = select(*JOB_COLUMNS, jobs.c.losses).where(jobs.c.state == JobState.RUNNING.value)
+        query = query.with_for_update(skip_locked=True)
         if not everyone:
             mine = jobs.c.lease_owner == owner if owner is not None else jobs.c.lease_expires_at < utcnow()
             query = query.where(mine)
-        return [self._recover(job_of(row), row._mapping) for row in self.connection.execute(query).all()]
+        return [self._recover(job_of(row), row.losses + 1) for row in self.connection.execute(query).all()]
 
     def _take(self, job: Job, owner: str, lease_s: float) -> Job:
         now = utcnow()
@@ -105,8 +106,7 @@ class LeaseQueries(JobQueries):
             message=job.message if job.attempt == 0 else None,
         )
 
-    def _recover(self, job: Job, row: Mapping[Any, Any]) -> Job:
-        losses = int(row["losses"]) + 1
+    def _recover(self, job: Job, losses: int) -> Job:
         if job.wanted is not None:
             return self.set_job_state(job, JobState(job.wanted), losses=0)
         if losses >= MAX_LOSSES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import Row
@@ -19,9 +20,13 @@ from tunesmith.domain import (
     Trial,
     TrialState,
 )
+from tunesmith.store.tables import jobs, trials
 
 COUNTERS = {state: f"n_{state.value}" for state in TrialState}
 """Trial state -> its counter column in `experiments`."""
+# In the order of the fields: pairing a row with names is several times faster than asking it for each.
+JOB_COLUMNS = tuple(jobs.c[name] for name in Job.model_fields)
+TRIAL_COLUMNS = tuple(trials.c[name] for name in Trial.model_fields)
 
 
 def experiment_of(row: Row[Any]) -> Experiment:
@@ -38,51 +43,22 @@ def experiment_of(row: Row[Any]) -> Experiment:
     )
 
 
-def job_of(row: Row[Any]) -> Job:
-    """A row of `jobs`."""
-    return Job(
-        id=row.id,
-        experiment_id=row.experiment_id,
-        run_number=row.run_number,
-        state=JobState(row.state),
-        wanted=row.wanted,
-        priority=row.priority,
-        search=Search.model_validate(row.search),
-        progress=Progress.model_validate(row.progress),
-        message=row.message,
-        error=row.error,
-        attempt=row.attempt,
-        lease_owner=row.lease_owner,
-        lease_token=row.lease_token,
-        lease_expires_at=row.lease_expires_at,
-        available_at=row.available_at,
-        submitted_by=row.submitted_by,
-        queued_at=row.queued_at,
-        started_at=row.started_at,
-        ended_at=row.ended_at,
-    )
+def job_of(row: Iterable[Any]) -> Job:
+    """A row that begins with JOB_COLUMNS; what the database holds was validated when it came in."""
+    fields = dict(zip(Job.model_fields, row, strict=False))
+    fields["state"] = JobState(fields["state"])
+    fields["search"] = Search.model_validate(fields["search"])
+    fields["progress"] = Progress.model_validate(fields["progress"])
+    return Job.model_construct(**fields)
 
 
 def trial_of(row: Row[Any]) -> Trial:
-    """A row of `trials`; what the database holds was validated when it came in."""
-    return Trial.model_construct(
-        experiment_id=row.experiment_id,
-        number=row.number,
-        job_id=row.job_id,
-        run_number=row.run_number,
-        state=TrialState(row.state),
-        params=row.params,
-        values=None if row.values is None else tuple(row.values),
-        metrics=row.metrics,
-        violation=row.violation,
-        error=row.error,
-        attempt=row.attempt,
-        worker=row.worker,
-        log=row.log,
-        created_at=row.created_at,
-        started_at=row.started_at,
-        ended_at=row.ended_at,
-    )
+    """A row of TRIAL_COLUMNS; what the database holds was validated when it came in."""
+    fields = dict(zip(Trial.model_fields, row, strict=True))
+    fields["state"] = TrialState(fields["state"])
+    if fields["values"] is not None:
+        fields["values"] = tuple(fields["values"])
+    return Trial.model_construct(**fields)
 
 
 def trial_row(trial: Trial, signs: tuple[float, ...]) -> dict[str, Any]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any, Literal
 
-from sqlalchemy import Select, and_, bindparam, func, or_, select, update
+from sqlalchemy import Float, Integer, Select, bindparam, func, literal, select, tuple_, update
 
 from tunesmith.domain import FINISHED, Experiment, Job, Measurement, Page, Trial, TrialState, utcnow
 from tunesmith.domain.page import decode_cursor, encode_cursor
 from tunesmith.errors import InvalidCursor, TrialNotFound
 from tunesmith.store.queries import Queries
-from tunesmith.store.rows import COUNTERS, measurement_of, trial_of
+from tunesmith.store.rows import COUNTERS, TRIAL_COLUMNS, measurement_of, trial_of
 from tunesmith.store.tables import experiments, measurements, trials
 
 MAX_NUMBER = 2**31
@@ -19,7 +19,7 @@ MAX_NUMBER = 2**31
 MAX_FRONT = 1000
 """Trials of a Pareto front that are answered at once."""
 # Built once, for every request asks these (see experiments.py).
-OF_EXPERIMENT = select(trials).where(trials.c.experiment_id == bindparam("experiment_id"))
+OF_EXPERIMENT = select(*TRIAL_COLUMNS).where(trials.c.experiment_id == bindparam("experiment_id"))
 BEST_OF = OF_EXPERIMENT.where(trials.c.score.is_not(None)).order_by(trials.c.score, trials.c.number).limit(1)
 FRONT_OF = OF_EXPERIMENT.where(trials.c.front.is_(True)).order_by(trials.c.number).limit(MAX_FRONT)
 
@@ -29,7 +29,7 @@ class TrialQueries(Queries):
 
     def trial(self, experiment_id: int, number: int) -> Trial:
         """Read one. Raises TrialNotFound."""
-        query = select(trials).where(trials.c.experiment_id == experiment_id, trials.c.number == number)
+        query = select(*TRIAL_COLUMNS).where(trials.c.experiment_id == experiment_id, trials.c.number == number)
         known = 0 < experiment_id < 2**63 and 0 <= number < MAX_NUMBER
         row = self.connection.execute(query).first() if known else None
         if row is None:
@@ -51,7 +51,7 @@ class TrialQueries(Queries):
         Raises:
             InvalidCursor: the cursor is not one of this list.
         """
-        query = select(trials).where(trials.c.experiment_id == experiment.id).limit(limit + 1)
+        query = select(*TRIAL_COLUMNS).where(trials.c.experiment_id == experiment.id).limit(limit + 1)
         if state is not None:
             query = query.where(trials.c.state == state.value)
         if job_id is not None:
@@ -64,8 +64,11 @@ class TrialQueries(Queries):
         found = [trial_of(row) for row in rows[:limit]]
         if len(rows) <= limit:
             return Page(found, None)
-        last = rows[limit - 1]
-        return Page(found, encode_cursor(last.number) if order == "number" else encode_cursor(last.value, last.number))
+        last = found[-1]
+        return Page(
+            found,
+            encode_cursor(*(last.values or ())[:1], last.number) if order == "value" else encode_cursor(last.number),
+        )
 
     def best_trials(self, experiment: Experiment) -> list[Trial]:
         """The best feasible trial, or the Pareto front (at most MAX_FRONT of it); empty before the first one."""
@@ -75,14 +78,18 @@ class TrialQueries(Queries):
     def open_trials(self, job_id: str) -> list[Trial]:
         """The job's trials that are waiting or running, by number."""
         states = [TrialState.WAITING.value, TrialState.RUNNING.value]
-        query = select(trials).where(trials.c.job_id == job_id, trials.c.state.in_(states)).order_by(trials.c.number)
+        query = (
+            select(*TRIAL_COLUMNS)
+            .where(trials.c.job_id == job_id, trials.c.state.in_(states))
+            .order_by(trials.c.number)
+        )
         return [trial_of(row) for row in self.connection.execute(query)]
 
     def history(self, experiment_id: int) -> Iterator[Trial]:
         """Every finished trial of an experiment, by number, streamed: what a search learns from."""
         states = [state.value for state in FINISHED]
         query = (
-            select(trials)
+            select(*TRIAL_COLUMNS)
             .where(trials.c.experiment_id == experiment_id, trials.c.state.in_(states))
             .order_by(trials.c.number)
             .execution_options(yield_per=1000)
@@ -172,7 +179,7 @@ def _by_value(query: Select[Any], descending: bool, cursor: str | None) -> Selec
     if cursor:
         edge, last = decode_cursor(cursor, (int, float), int)
         _checked(last, cursor)
-        beyond = value < edge if descending else value > edge
-        further = number < last if descending else number > last
-        query = query.where(or_(beyond, and_(value == edge, further)))
+        # Compared as a pair, so that the index leads straight to the next row.
+        here, behind = tuple_(value, number), tuple_(literal(float(edge), Float(53)), literal(last, Integer))
+        query = query.where(here < behind if descending else here > behind)
     return query.order_by(value.desc(), number.desc()) if descending else query.order_by(value, number)

@@ -46,6 +46,12 @@ class PostgresServer:
         finally:
             self._execute(f"DROP DATABASE {name} WITH (FORCE)")
 
+    def durable(self) -> None:
+        """Write as safely as PostgreSQL does by default: what a benchmark has to measure."""
+        for setting in ("fsync", "full_page_writes"):
+            self._execute(f"ALTER SYSTEM RESET {setting}")
+        self._execute("SELECT pg_reload_conf()")
+
     def stop(self) -> None:
         """Stop the server, as an outage would: open connections are cut."""
         self._server.stop()
