@@ -56,7 +56,7 @@ def test_a_job_waits_while_postgresql_is_away_and_goes_on_when_it_is_back(
 def test_a_full_disk_is_503_and_the_job_goes_on_when_there_is_room(start: Callable[..., Platform], tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", disk], check=False).returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", disk], check=False).returncode:
         pytest.skip("this machine allows no mount")
     try:
         platform = start("disk/data", TUNESMITH_STORAGE=str(tmp_path / "artifacts"))
@@ -69,11 +69,10 @@ def test_a_full_disk_is_503_and_the_job_goes_on_when_there_is_room(start: Callab
         )
         job = experiment.submit({"type": "random", "n_iter": 40})
         until(lambda: job.refresh().progress.finished >= 4)
-        with (disk / "ballast").open("wb") as ballast:
+        with (disk / "ballast").open("wb", buffering=0) as ballast:
             try:
                 while True:
                     ballast.write(b"x" * 4096)
-                    ballast.flush()
             except OSError:
                 pass
         body = {"tool_name": "more", "parameters": [], "command_template_string": "true " + "x" * 200_000}

@@ -75,7 +75,7 @@ def test_the_way_down_leaves_nothing_and_the_way_up_is_open_again(empty: Store) 
 
 def test_processes_that_upgrade_at_once_all_succeed(empty_url: str) -> None:
     arguments, pipe = [sys.executable, "-c", UPGRADE, empty_url], subprocess.PIPE
-    processes = [subprocess.Popen(arguments, stdin=pipe, stdout=pipe, stderr=pipe, text=True) for _ in range(3)]
+    processes = [subprocess.Popen(arguments, stdin=pipe, stdout=pipe, stderr=pipe, text=True) for _ in range(2)]
     for process in processes:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"

@@ -12,7 +12,7 @@ from tunesmith.domain import Job, Trial
 from tunesmith.errors import DatabaseUnavailable, InvalidSettings
 from tunesmith.store import Store, open_store
 from tunesmith.testing import StoreContract, finished_trial, memory_store, new_experiment, race, running_job
-from tunesmith.testing.postgres import postgres_server
+from tunesmith.testing.postgres import PostgresServer, postgres_server
 
 
 class TestMemoryStore(StoreContract):
@@ -36,8 +36,14 @@ class TestPostgresStore(StoreContract):
 
 
 class TestLostDatabase:
-    def test_the_store_says_so_and_works_again_when_the_server_is_back(self) -> None:
-        with postgres_server() as server, server.database() as url:
+    @pytest.fixture(scope="class")
+    def server(self) -> Iterator[PostgresServer]:
+        """A server that these tests may stop."""
+        with postgres_server() as server:
+            yield server
+
+    def test_the_store_says_so_and_works_again_when_the_server_is_back(self, server: PostgresServer) -> None:
+        with server.database() as url:
             store = open_store(url)
             experiment = new_experiment(store)
             job = running_job(store, experiment)
@@ -55,8 +61,8 @@ class TestLostDatabase:
                 assert len(tx.trials(experiment).items) == 1
             store.close()
 
-    def test_an_outage_in_the_middle_of_a_transaction_leaves_nothing_of_it(self) -> None:
-        with postgres_server() as server, server.database() as url:
+    def test_an_outage_in_the_middle_of_a_transaction_leaves_nothing_of_it(self, server: PostgresServer) -> None:
+        with server.database() as url:
             store = open_store(url)
             experiment = new_experiment(store)
             job = running_job(store, experiment)

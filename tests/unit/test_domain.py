@@ -59,7 +59,14 @@ CONTENT: dict[str, Any] = {
     "resources": {"cpus": 1, "gpus": 0},
 }
 HASH = ExperimentSpec.model_validate(CONTENT).content_hash
-TRIAL = {"experiment_id": 1, "number": 0, "job_id": None, "run_number": None, "state": "complete", "params": {}}
+TRIAL: dict[str, Any] = {
+    "experiment_id": 1,
+    "number": 0,
+    "job_id": None,
+    "run_number": None,
+    "state": "complete",
+    "params": {},
+}
 NO_TEXT = r"NUL|unicode|surrogate"
 CHANGES: dict[str, Any] = {
     "tool_name": "zipTool2",

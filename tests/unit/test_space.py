@@ -14,7 +14,7 @@ from tunesmith.domain import Parameter, Space, same_scalar, space_of
 
 NUMBERS = st.floats(-1e12, 1e12)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8)
-RANGE = {"minimum": 1, "maximum": 9}
+RANGE: dict[str, Any] = {"minimum": 1, "maximum": 9}
 
 
 @st.composite
@@ -30,8 +30,8 @@ def parameters(draw: st.DrawFn, name: str = "p") -> Parameter:
         low, span = draw(st.integers(-(10**9), 10**9)), draw(st.integers(0, 10**6))
         step = draw(st.none() | st.integers(1, 1000))
         return Parameter(name=name, type="int", minimum=low, maximum=low + span, step=step)
-    low, high = sorted((draw(NUMBERS), draw(NUMBERS)))
-    return Parameter(name=name, type="float", minimum=low, maximum=high, log=draw(st.just(False)) if low <= 0 else True)
+    start, end = sorted((draw(NUMBERS), draw(NUMBERS)))
+    return Parameter(name=name, type="float", minimum=start, maximum=end, log=start > 0 and draw(st.booleans()))
 
 
 @st.composite
@@ -149,7 +149,7 @@ def test_a_parameter_exists_under_its_condition_alone() -> None:
     ]
 
 
-REFUSED = [
+REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"type": "int"}, "needs minimum and maximum"),
     ({"minimum": 2, "maximum": 1}, "minimum 2 is above maximum 1; swap them"),
     ({"minimum": 0, "maximum": 1, "log": True}, "a log range needs minimum > 0, not 0"),

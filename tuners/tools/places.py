@@ -25,8 +25,6 @@ class Place(Enum):
     VERBATIM = auto()
     ARITHMETIC = auto()
     COMMENT = auto()
-    #: after a backslash
-    ESCAPED = auto()
     #: a script in double quotes, for `sh -c` or `eval`
     INNER = auto()
 
@@ -89,8 +87,7 @@ class Lexer:
         top, char = self.frames[-1], self.script[self.index]
         self.places[self.index] = top.place
         if char == "\\" and top.place not in (Place.SINGLE, Place.COMMENT):
-            if self.index + 1 < len(self.script):
-                self.places[self.index + 1] = Place.ESCAPED
+            self.places[self.index : self.index + 2] = [top.place] * len(self.script[self.index : self.index + 2])
             top.start = False
             self.index += 2
         elif top.place in (Place.SINGLE, Place.ANSI, Place.COMMENT):
@@ -300,9 +297,17 @@ def subscript(script: str, start: int) -> bool:
     return SUBSCRIPT.search(script[max(0, start - LOOK_BACK) : start]) is not None
 
 
-def second_dollar(script: str, start: int, places: list[Place] | None) -> bool:
+def escaped(script: str, position: int) -> bool:
+    """Whether an odd number of backslashes stands before it: the template's own rule, the same in every place."""
+    first = position
+    while first and script[first - 1] == "\\":
+        first -= 1
+    return (position - first) % 2 == 1
+
+
+def second_dollar(script: str, position: int) -> bool:
     """Whether the dollar sign there is the second one of a `$$`."""
-    position = start
-    while position and script[position - 1] == "$" and (places is None or places[position - 1] is not Place.ESCAPED):
-        position -= 1
-    return (start - position) % 2 == 1
+    first = position
+    while first and script[first - 1] == "$" and not escaped(script, first - 1):
+        first -= 1
+    return (position - first) % 2 == 1

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePath
 
-from tuners.tools.places import Document, Lexer, Place, evaluated, second_dollar, subscript
+from tuners.tools.places import Document, Lexer, Place, escaped, evaluated, second_dollar, subscript
 from tunesmith.domain import Scalar
 
 HARMLESS = re.compile(r"[A-Za-z0-9_@%+=:,./-]*\Z")
@@ -107,10 +107,10 @@ def _parse(template: str, declared: tuple[str, ...], shell: bool) -> _Parsed:
     holes = [
         _hole(template, match, lexer)
         for match in found
-        if not second_dollar(template, match.start(), lexer.places if lexer else None)
+        if not escaped(template, match.start()) and not second_dollar(template, match.start())
     ]
     documents = lexer.documents if lexer else []
-    return _Parsed(tuple(hole for hole in holes if hole.place is not Place.ESCAPED), tuple(documents))
+    return _Parsed(tuple(holes), tuple(documents))
 
 
 def _hole(template: str, match: re.Match[str], lexer: Lexer | None) -> _Hole:

@@ -16,6 +16,7 @@ from tunesmith.domain import (
     JobState,
     Measurement,
     Progress,
+    Pruner,
     Search,
     Trial,
     TrialState,
@@ -24,6 +25,8 @@ from tunesmith.store.tables import jobs, trials
 
 COUNTERS = {state: f"n_{state.value}" for state in TrialState}
 """Trial state -> its counter column in `experiments`."""
+TUPLES = ("num_configs_per_param", "enqueue")
+"""Fields of a search that JSON knows as lists."""
 # In the order of the fields: pairing a row with names is several times faster than asking it for each.
 JOB_COLUMNS = tuple(jobs.c[name] for name in Job.model_fields)
 TRIAL_COLUMNS = tuple(trials.c[name] for name in Trial.model_fields)
@@ -47,9 +50,20 @@ def job_of(row: Iterable[Any]) -> Job:
     """A row that begins with JOB_COLUMNS; what the database holds was validated when it came in."""
     fields = dict(zip(Job.model_fields, row, strict=False))
     fields["state"] = JobState(fields["state"])
-    fields["search"] = Search.model_validate(fields["search"])
+    fields["search"] = _search_of(fields["search"])
     fields["progress"] = Progress.model_validate(fields["progress"])
     return Job.model_construct(**fields)
+
+
+def _search_of(stored: dict[str, Any]) -> Search:
+    # Not validated again: a list of jobs would take twice as long.
+    fields = dict(stored)
+    for name in TUPLES:
+        if isinstance(fields.get(name), list):
+            fields[name] = tuple(fields[name])
+    if "pruner" in fields:
+        fields["pruner"] = Pruner.model_construct(**fields["pruner"])
+    return Search.model_construct(**fields)
 
 
 def trial_of(row: Row[Any]) -> Trial:

@@ -3,7 +3,7 @@
 # ruff: noqa: D102 - a test's name says it
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -106,13 +106,13 @@ class History(RuleBasedStateMachine):
         self._forget_unevaluated()
 
     @precondition(lambda self: self._is(JobState.RUNNING))
-    @rule(wanted=st.sampled_from(["cancelled", "paused"]))
-    def ask(self, wanted: str) -> None:
+    @rule(wanted=st.sampled_from(["cancelled", "paused", None]))
+    def ask(self, wanted: Literal["cancelled", "paused"] | None) -> None:
         """A person asks something of the running job."""
         job = self._active()
         assert job is not None
         with self.store.write() as tx:
-            if job.wanted == "cancelled" and wanted == "paused":
+            if job.wanted == "cancelled" != wanted:
                 with pytest.raises(StateForbids):
                     tx.ask_job(job.id, wanted)
             else:

