@@ -51,8 +51,12 @@ def _common() -> dict[str, Any]:
 
 def _build(environ: Mapping[str, str]) -> FastAPI:
     from serve_app.app import build
+    from serve_app.auth import LoopbackOnly
     from serve_app.cluster import Cluster
 
     os.environ.update(environ)
     settings: Settings = load_settings()
-    return build(settings, Cluster(settings))
+    application = build(settings, Cluster(settings))
+    if settings.api_key is None:
+        application.add_middleware(LoopbackOnly)
+    return application

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import NoReturn
 
 from tunesmith.domain import Parameter, Scalar, Space
@@ -61,7 +62,7 @@ def axis(parameter: Parameter, n: int) -> list[Scalar]:
         whole = range(int(low), _geometric_int(parameter, n, dense) + 1)
         return [*whole, *(_geometric_int(parameter, n, i) for i in range(dense + 1, n))]
     if parameter.type == "int" or parameter.step is not None:
-        return [_lattice(parameter, index) for index in _spread(_lattice_size(parameter, n), n)]
+        return [_lattice(parameter, index) for index in _spread(_lattice_size(parameter), n)]
     value = _geometric if parameter.log else _linear
     return [low, *(min(max(value(low, high, i, n), low), high) for i in range(1, n - 1)), high]
 
@@ -77,7 +78,7 @@ def size(parameter: Parameter, n: int) -> int:
         dense = _dense(parameter, n)
         return _geometric_int(parameter, n, dense) - int(low) + 1 + (n - 1 - dense)
     if parameter.type == "int" or parameter.step is not None:
-        return min(n, _lattice_size(parameter, n))
+        return min(n, _lattice_size(parameter))
     return n
 
 
@@ -112,20 +113,19 @@ def _dense(parameter: Parameter, n: int) -> int:
     return first
 
 
-def _lattice_size(parameter: Parameter, n: int) -> int:
-    """How many values a stepped range has; more than n are not told apart."""
+def _lattice_size(parameter: Parameter) -> int:
+    """How many values a stepped range has."""
     low, high = parameter.bounds
     if parameter.type == "int":
         return (int(high) - int(low)) // int(parameter.step or 1) + 1
-    steps = (high - low) / (parameter.step or 1)
-    return n if steps >= n else math.floor(steps + 1e-9) + 1
+    return math.floor(min((high - low) / (parameter.step or 1), 1e300) + 1e-9) + 1
 
 
 def _lattice(parameter: Parameter, index: int) -> Scalar:
     low, high = parameter.bounds
     if parameter.type == "int":
         return int(low) + int(parameter.step or 1) * index
-    return min(low + (parameter.step or 1) * index, high)
+    return min(float(Decimal(repr(low)) + Decimal(repr(parameter.step)) * index), high)  # 0.9, not 0.8999999999999999
 
 
 def _spread(size: int, n: int) -> list[int]:
@@ -139,9 +139,10 @@ def _grow(partial: dict[Context, int], parameter: Parameter, n: int, needed: set
     """One parameter more."""
     grown: dict[Context, int] = {}
     values = [(parameter.name, type(v).__name__, v) for v in axis(parameter, n)] if parameter.name in needed else None
+    stay = all(name in needed for name, _type, _value in next(iter(partial)))
     for context, number in partial.items():
-        kept = tuple(entry for entry in context if entry[0] in needed)
-        if not parameter.active({name: value for name, _type, value in context}):
+        kept = context if stay else tuple(entry for entry in context if entry[0] in needed)
+        if parameter.when and not parameter.active({name: value for name, _type, value in context}):
             grown[kept] = grown.get(kept, 0) + number
         elif values is None:
             grown[kept] = grown.get(kept, 0) + number * size(parameter, n)

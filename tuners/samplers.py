@@ -79,9 +79,9 @@ def _random(_options: Options, seed: int) -> Any:
 
 
 def _tpe(options: TpeOptions, seed: int) -> Any:
-    import optuna
+    from tuners.tpe import Tpe
 
-    return optuna.samplers.TPESampler(seed=seed, **options.model_dump())
+    return Tpe(seed=seed, **options.model_dump())
 
 
 def _nsga2(options: NsgaOptions, seed: int) -> Any:

@@ -69,3 +69,12 @@ def listening(pids: set[int]) -> set[str]:
 
 def test_the_service_and_its_statistics_are_on_loopback(shared: Platform) -> None:
     assert listening(set(shared.pids("haproxy"))) == {"127.0.0.1"}
+
+
+def test_a_web_page_from_elsewhere_cannot_use_a_platform_without_authentication(shared: Platform) -> None:
+    url = f"{shared.url}/api/v1/experiments"
+    assert httpx2.get(url, headers={"Host": "rebound.example"}).status_code == 403
+    refusal = httpx2.post(url, json={}, headers={"Origin": "https://elsewhere.example"})
+    assert refusal.status_code == 403
+    assert refusal.json()["code"] == "FORBIDDEN"
+    assert httpx2.get(url, headers={"Origin": shared.url}).status_code == 200

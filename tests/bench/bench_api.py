@@ -64,7 +64,7 @@ def measure(url: str) -> dict[str, tuple[float, float, float]]:
 
 
 def request(method: str, path: str, body: bytes = b"") -> bytes:
-    lines = f"{method} {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    lines = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     return lines.encode() + body
 
 

@@ -75,8 +75,8 @@ def shell(tmp_path: Path) -> Shell:
 
 @pytest.mark.parametrize(
     ("script", "code"),
-    [("true", 0), ("false", 1), ("exit 3", 3), ("exit 255", 255), ("kill -9 $$", -9), ("kill $$", -15), ("kill -35 $$", -35)],
-)  # fmt: skip
+    [("true", 0), ("exit 3", 3), ("exit 255", 255), ("kill -9 $$", -9), ("kill $$", -15), ("kill -35 $$", -35)],
+)
 def test_the_exit_code_is_told(shell: Shell, script: str, code: int) -> None:
     ended = shell(script)
     assert (ended.exit_code, ended.stopped) == (code, None)

