@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
+import inspect
 from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 from typing import Any
 
@@ -35,8 +39,15 @@ class StrictRequest(Request):
         return await self.body()
 
 
+WORKERS = ThreadPoolExecutor(16, "endpoint")
+"""Where `def` endpoints run. Not the framework's own pool: under Ray Serve that one starts a thread for every request."""
+
+
 class StrictRoute(APIRoute):
     """A route that refuses query parameters it does not know, so that a typo never does something else."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(path, endpoint if inspect.iscoroutinefunction(endpoint) else _offloaded(endpoint), **options)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """FastAPI's handler behind the checks."""
@@ -60,6 +71,15 @@ def surface(prefix: str = "", tags: list[str | Enum] | None = None, refuses: tup
         responses=refusals(400, *refuses, 500, 503),
         generate_unique_id_function=lambda route: route.name,
     )
+
+
+def _offloaded(endpoint: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(endpoint)
+    async def run(*args: Any, **values: Any) -> Any:
+        call = functools.partial(endpoint, *args, **values)
+        return await asyncio.get_running_loop().run_in_executor(WORKERS, call)
+
+    return run
 
 
 def _query_names(dependant: Dependant) -> Iterator[str]:

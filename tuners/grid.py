@@ -82,6 +82,13 @@ def size(parameter: Parameter, n: int) -> int:
     return n
 
 
+def highest(parameter: Parameter) -> float:
+    """The highest value of an int or float parameter: below the maximum where the step does not divide the range."""
+    if parameter.type == "float" and parameter.step is None:
+        return parameter.bounds[1]
+    return _lattice(parameter, _lattice_size(parameter) - 1)
+
+
 def _linear(low: float, high: float, i: int, n: int) -> float:
     return low + (high - low) * (i / (n - 1))
 
@@ -121,7 +128,7 @@ def _lattice_size(parameter: Parameter) -> int:
     return math.floor(min((high - low) / (parameter.step or 1), 1e300) + 1e-9) + 1
 
 
-def _lattice(parameter: Parameter, index: int) -> Scalar:
+def _lattice(parameter: Parameter, index: int) -> float:
     low, high = parameter.bounds
     if parameter.type == "int":
         return int(low) + int(parameter.step or 1) * index

@@ -271,7 +271,7 @@ class JobRun:
         best = self.progress.best
         if trial.feasible and trial.values is not None:
             sign = self.experiment.spec.objectives[0].sign
-            if best is None or trial.values[0] * sign < best["outcome"] * sign:
+            if best is None or (trial.values[0] * sign, trial.number) < (best["outcome"] * sign, best["number"]):
                 best = _best(self.experiment, trial)
         self.progress = self.progress.evolve(
             finished=self.progress.finished + 1, failed=self.progress.failed + failed, best=best

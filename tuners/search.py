@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import optuna
 
 from tuners import grid, pruners, samplers
@@ -98,12 +99,12 @@ class PointSearch:
             if space.problems(point):
                 return dict(point)  # the space was narrowed after it: evaluated all the same, but nothing to learn
             self._study.enqueue_trial({p.name: to_optuna(p, point[p.name]) for p in space if p.name in point})
-        trial = self._study.ask()
-        self._open[number] = trial
         params: dict[str, Scalar] = {}
-        for parameter in space:
-            if parameter.active(params):
-                params[parameter.name] = self._suggest(trial, parameter)
+        with np.errstate(divide="ignore", invalid="ignore"):  # TPE's densities, in integer ranges as wide as 2^50
+            trial = self._open[number] = self._study.ask()
+            for parameter in space:
+                if parameter.active(params):
+                    params[parameter.name] = self._suggest(trial, parameter)
         return params
 
     def _suggest(self, trial: optuna.Trial, parameter: Parameter) -> Scalar:
@@ -137,7 +138,7 @@ def distribution_of(parameter: Parameter) -> optuna.distributions.BaseDistributi
     """Optuna's distribution; a categorical's is over the indices of its choices, so that any JSON scalar goes."""
     if parameter.type == "categorical":
         return optuna.distributions.CategoricalDistribution(range(len(parameter.choices or ())))
-    low, high = parameter.bounds
+    low, high = parameter.bounds[0], grid.highest(parameter)
     if parameter.type == "int":
         step = int(parameter.step or 1)
         return optuna.distributions.IntDistribution(int(low), int(high), log=parameter.log, step=step)

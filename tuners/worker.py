@@ -7,6 +7,7 @@ starts a process for each (1.2 to 1.8 s here); a worker's exchange with the runn
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import time
@@ -25,6 +26,8 @@ from tunesmith.domain import CommandTool, utcnow
 
 log = logging.getLogger(__name__)
 
+NICE = 10
+"""Niceness of trials: the service that serves everybody goes first."""
 STEP_S = 5.0
 """Seconds of work that one Tune step covers: Tune hears of a worker this often."""
 BEAT_S = 0.5
@@ -42,7 +45,9 @@ class TrialWorker(tune.Trainable):
         return tune.PlacementGroupFactory([config["bundle"]])
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Find the runner."""
+        """Find the runner, and leave the processors to the service where both want them."""
+        with contextlib.suppress(OSError):
+            os.nice(NICE - os.nice(0))
         self.runner = ray.get_actor(config["runner"], namespace=config["namespace"])
         self.worker_id: str = config["worker_id"]
         self.incarnation = uuid.uuid4().hex

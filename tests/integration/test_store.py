@@ -35,25 +35,26 @@ class TestPostgresStore(StoreContract):
         return postgres_store
 
 
-class TestLostDatabase:
-    @pytest.fixture(scope="class")
-    def server(self) -> Iterator[PostgresServer]:
-        """A server that these tests may stop."""
-        with postgres_server() as server:
-            yield server
+@pytest.fixture(scope="module")
+def own_server() -> Iterator[PostgresServer]:
+    """A server that the tests of an outage may stop."""
+    with postgres_server() as server:
+        yield server
 
-    def test_the_store_says_so_and_works_again_when_the_server_is_back(self, server: PostgresServer) -> None:
-        with server.database() as url:
+
+class TestLostDatabase:
+    def test_the_store_says_so_and_works_again_when_the_server_is_back(self, own_server: PostgresServer) -> None:
+        with own_server.database() as url:
             store = open_store(url)
             experiment = new_experiment(store)
             job = running_job(store, experiment)
-            server.stop()
+            own_server.stop()
             for _ in range(2):
                 with pytest.raises(DatabaseUnavailable, match="cannot be reached"):
                     store.ping()
             with pytest.raises(DatabaseUnavailable), store.write() as tx:
                 tx.record(job.id, str(job.lease_token), experiment, [finished_trial(job, 0)])
-            server.start()
+            own_server.start()
             store.ping()
             with store.write() as tx:
                 assert not tx.trials(experiment).items
@@ -61,8 +62,8 @@ class TestLostDatabase:
                 assert len(tx.trials(experiment).items) == 1
             store.close()
 
-    def test_an_outage_in_the_middle_of_a_transaction_leaves_nothing_of_it(self, server: PostgresServer) -> None:
-        with server.database() as url:
+    def test_an_outage_in_the_middle_of_a_transaction_leaves_nothing_of_it(self, own_server: PostgresServer) -> None:
+        with own_server.database() as url:
             store = open_store(url)
             experiment = new_experiment(store)
             job = running_job(store, experiment)
@@ -70,12 +71,12 @@ class TestLostDatabase:
             def write_while_the_server_stops() -> None:
                 with store.write() as tx:
                     tx.record(job.id, str(job.lease_token), experiment, [finished_trial(job, 0)])
-                    server.stop()
+                    own_server.stop()
                     tx.record(job.id, str(job.lease_token), experiment, [finished_trial(job, 1)])
 
             with pytest.raises(DatabaseUnavailable):
                 write_while_the_server_stops()
-            server.start()
+            own_server.start()
             with store.read() as tx:
                 assert not tx.trials(experiment).items
                 assert tx.experiment(experiment.id) == experiment

