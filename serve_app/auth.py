@@ -1,7 +1,7 @@
 """Who may ask: the holder of the static key (`TUNESMITH_API_KEY`), or, without one, programs of this machine.
 
-A page that a developer's browser happens to show is no program of this machine, though it can reach loopback: so without
-a key, requests from another origin or under another host name (DNS rebinding) are refused.
+A page that a developer's browser happens to show is no program of this machine, though it can reach loopback: so
+without a key, requests from another origin or under another host name (DNS rebinding) are refused.
 """
 
 from __future__ import annotations

@@ -29,8 +29,8 @@ def app(args: Mapping[str, Any] | None = None) -> Application:
 
     dispatcher = serve.deployment(num_replicas=1, health_check_period_s=2, **_common())(Dispatcher)
     replicas = settings.replicas
-    api = serve.deployment(num_replicas=replicas, max_ongoing_requests=MAX_ONGOING, **_common())(serve.ingress(build)(Api))
-    return api.bind(dispatcher.bind(environ))
+    api = serve.deployment(num_replicas=replicas, max_ongoing_requests=MAX_ONGOING, **_common())
+    return api(serve.ingress(build)(Api)).bind(dispatcher.bind(environ))
 
 
 class Api:

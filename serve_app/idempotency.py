@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic_core import to_json
 from starlette.responses import Response
 
-from tunesmith.schemas.experiments import canonical
+from tunesmith.schemas.base import canonical
 from tunesmith.store import Tx
 
 Key = Annotated[

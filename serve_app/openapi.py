@@ -18,7 +18,7 @@ from tunesmith.errors import (
     TunesmithError,
     Unavailable,
 )
-from tunesmith.schemas.experiments import ErrorAnswer
+from tunesmith.schemas.base import ErrorAnswer
 
 DESCRIPTION = """Optimize any tool on a Ray cluster.
 

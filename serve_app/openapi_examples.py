@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tunesmith.schemas.experiments import EXAMPLE_EXPERIMENT
+from tunesmith.schemas.requests import EXAMPLE_EXPERIMENT
 
 CONFIGS = [{"parameter_name": "paramA", "value": 1}, {"parameter_name": "paramB", "value": 1}]
 BEST = {

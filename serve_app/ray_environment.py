@@ -1,4 +1,4 @@
-"""What Ray reads from the environment when it is imported: authentication, Serve's HAProxy and its ports, quiet defaults."""
+"""What Ray reads from the environment when it is imported: authentication, Serve's HAProxy and its ports."""
 
 from __future__ import annotations
 
@@ -31,10 +31,11 @@ def token_of(settings: Settings) -> str:
 
 
 def ray_environment(settings: Settings, scratch: Path) -> Mapping[str, str]:
-    """The variables; they must be in place before `import ray`. `scratch` is a directory with a path of 25 characters at
-    most: HAProxy adds 70 for its socket, whose path must stay below 98.
+    """The variables; they must be in place before `import ray`.
+
+    `scratch` is a directory with a path of 25 characters at most: HAProxy adds 70 for its socket, and 97 are allowed.
     """
-    metrics, stats, fallback, fallback_grpc, first = free_ports(5)
+    metrics, stats, fallback, fallback_grpc = free_ports(4)
     variables = {
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",

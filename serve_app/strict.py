@@ -40,7 +40,7 @@ class StrictRequest(Request):
 
 
 WORKERS = ThreadPoolExecutor(16, "endpoint")
-"""Where `def` endpoints run. Not the framework's own pool: under Ray Serve that one starts a thread for every request."""
+"""Where `def` endpoints run. Not in the framework's pool: under Ray Serve it starts a thread for every request."""
 
 
 class StrictRoute(APIRoute):

@@ -43,7 +43,7 @@ def main() -> int:
     try:
         settings = _with_port(load_settings())
         check(settings)
-        with _locked(settings), tempfile.TemporaryDirectory(prefix="ts-", dir="/tmp", ignore_cleanup_errors=True) as scratch:
+        with _locked(settings), _scratch() as scratch:
             _prepare(settings)
             try:
                 return Supervisor(settings, Path(scratch)).run()
@@ -163,6 +163,11 @@ def _locked(settings: Settings) -> Iterator[None]:
                 "`tunesmith down` stops it, another --data-dir runs beside it."
             ) from error
         yield
+
+
+def _scratch() -> tempfile.TemporaryDirectory[str]:
+    """A directory with a short path: sockets lie in it."""
+    return tempfile.TemporaryDirectory(prefix="ts-", dir="/tmp", ignore_cleanup_errors=True)
 
 
 def _with_port(settings: Settings) -> Settings:

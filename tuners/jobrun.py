@@ -285,7 +285,8 @@ class JobRun:
 
 
 def _best(experiment: Experiment, trial: Trial) -> dict[str, Any]:
-    values = trial.values or ()
+    values = trial.values
+    assert values is not None
     return {
         "number": trial.number,
         "outcome": values[0],

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import optuna
 from optuna.distributions import BaseDistribution
+from optuna.samplers._tpe.sampler import default_gamma
 from optuna.trial import FrozenTrial, TrialState
 
 ABSENT, COMPLETE, RUNNING = 0, 1, 2
@@ -34,7 +35,7 @@ class Tpe(optuna.samplers.TPESampler):
             ledger.update(study.get_trials(deepcopy=False))
         if len(study.directions) > 1 or not self._constant_liar or ledger.special:
             return super()._sample(study, trial, search_space)
-        gamma = self._gamma or optuna.samplers._tpe.sampler.default_gamma
+        gamma = self._gamma or default_gamma
         sign = -1.0 if study.direction == optuna.study.StudyDirection.MAXIMIZE else 1.0
         below, above = ledger.split(trial.number, gamma, sign)
         good = self._estimator(ledger.rows(below, search_space), search_space)
@@ -110,6 +111,4 @@ class Ledger:
         extra = max(size, 2 * len(self._state)) - len(self._state)
         self._state = np.concatenate([self._state, np.zeros(extra, dtype=np.int8)])
         self._loss = np.concatenate([self._loss, np.zeros(extra)])
-        self._params = {
-            name: np.concatenate([column, np.full(extra, np.nan)]) for name, column in self._params.items()
-        }
+        self._params = {name: np.concatenate([column, np.full(extra, np.nan)]) for name, column in self._params.items()}

@@ -45,26 +45,18 @@ if TYPE_CHECKING:
         Unauthenticated,
         Unavailable,
     )
-    from tunesmith.schemas.experiments import (
-        ExperimentAnswer,
-        ExperimentDetail,
-        ExperimentRequest,
-        JobAnswer,
-        OptimizerRequest,
-        TrialAnswer,
-    )
+    from tunesmith.schemas.experiments import ExperimentAnswer, ExperimentDetail
+    from tunesmith.schemas.jobs import JobAnswer
+    from tunesmith.schemas.requests import ExperimentRequest, OptimizerRequest
+    from tunesmith.schemas.trials import TrialAnswer
 
 _HOMES = {
     "tunesmith.client": ("Client", "Experiment", "Job", "JobEvent"),
     "tunesmith.domain": ("Compute", "Constraint", "Objective", "Parameter", "Pruner", "Resources"),
-    "tunesmith.schemas.experiments": (
-        "ExperimentAnswer",
-        "ExperimentDetail",
-        "ExperimentRequest",
-        "JobAnswer",
-        "OptimizerRequest",
-        "TrialAnswer",
-    ),
+    "tunesmith.schemas.experiments": ("ExperimentAnswer", "ExperimentDetail"),
+    "tunesmith.schemas.jobs": ("JobAnswer",),
+    "tunesmith.schemas.requests": ("ExperimentRequest", "OptimizerRequest"),
+    "tunesmith.schemas.trials": ("TrialAnswer",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

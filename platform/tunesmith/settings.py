@@ -18,7 +18,7 @@ PREFIX = "TUNESMITH_"
 SECRET = frozenset({"api_key", "database_url"})
 """Settings whose values are never shown."""
 TRIAL_VARIABLES = ("METRICS", "JOB_ID", "TRIAL_NUMBER", "EXPERIMENT_ID", "TRIAL_DIR", "EXIT_CODE", "ATTEMPT")
-"""Set by the platform in a trial's environment, with `PARAM_*`: no settings, and no error when a trial calls the CLI."""
+"""Set by the platform in a trial's environment, with `PARAM_*`: they are no settings, and no error either."""
 
 
 class Settings(BaseModel):
@@ -41,7 +41,7 @@ class Settings(BaseModel):
     api_key: str | None = Field(default=None, min_length=16)
     """Static key that every request must carry (`Authorization: Bearer` or `X-API-Key`); needed beyond loopback."""
     container: bool = False
-    """Says that this process runs in a container whose ports the host publishes on loopback only: `dev` may then listen on all."""
+    """This process is in a container whose ports the host publishes on loopback: `dev` may then listen on all."""
     api_replicas: int | None = Field(default=None, ge=1, le=1000)
     """Processes that answer requests; unset: 2 on two cores or more, else 1."""
     ray_address: str | None = None

@@ -16,13 +16,8 @@ from serve_app.routes.parameters import Cursor, ExperimentId, Limit
 from serve_app.strict import surface
 from tuners.samplers import catalogue
 from tunesmith.domain import Space
-from tunesmith.schemas.experiments import (
-    ExperimentAnswer,
-    ExperimentDetail,
-    ExperimentPage,
-    ExperimentPatch,
-    ExperimentRequest,
-)
+from tunesmith.schemas.experiments import ExperimentAnswer, ExperimentDetail, ExperimentPage
+from tunesmith.schemas.requests import ExperimentPatch, ExperimentRequest
 from tunesmith.schemas.samplers import SamplersAnswer
 from tunesmith.services import experiments as service
 from tunesmith.services.templates import slips

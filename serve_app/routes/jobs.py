@@ -16,7 +16,7 @@ from serve_app.routes.parameters import MAX_INTEGER, Cursor, JobId, Limit
 from serve_app.strict import surface
 from tunesmith.domain import Job, JobState
 from tunesmith.domain.page import MAX_LIMIT
-from tunesmith.schemas.experiments import JobAnswer, JobEnvelope, JobPage
+from tunesmith.schemas.jobs import JobAnswer, JobEnvelope, JobPage
 from tunesmith.schemas.words import EXPERIMENT_WORDS
 from tunesmith.services import jobs as service
 from tunesmith.store import Tx

@@ -17,15 +17,9 @@ from tuners.samplers import plan
 from tunesmith.domain import TrialState
 from tunesmith.domain.page import MAX_LIMIT
 from tunesmith.errors import InvalidOptimizer, TrialNotFound
-from tunesmith.schemas.experiments import (
-    JobAnswer,
-    JobEnvelope,
-    JobRequest,
-    TrialAnswer,
-    TrialDetail,
-    TrialPage,
-    best_answer,
-)
+from tunesmith.schemas.jobs import JobAnswer, JobEnvelope
+from tunesmith.schemas.requests import JobRequest
+from tunesmith.schemas.trials import TrialAnswer, TrialDetail, TrialPage, best_answer
 from tunesmith.services import jobs as service
 from tunesmith.store import Tx
 

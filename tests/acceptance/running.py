@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -73,10 +74,8 @@ class Platform:
         """Every process of it at once, with no chance to say goodbye."""
         for _again in range(3):
             for pid in self.pids():
-                try:
+                with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
         if self.process is not None:
             self.process.wait(10)
         (self.data_dir / "run.json").unlink(missing_ok=True)

@@ -53,7 +53,9 @@ def test_a_job_waits_while_postgresql_is_away_and_goes_on_when_it_is_back(
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_503_and_the_job_goes_on_when_there_is_room(start: Callable[..., Platform], tmp_path: Path) -> None:
+def test_a_full_disk_is_503_and_the_job_goes_on_when_there_is_room(
+    start: Callable[..., Platform], tmp_path: Path
+) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", disk], check=False).returncode:

@@ -139,9 +139,7 @@ def test_logs_are_streamed_while_the_trial_runs(client: Client) -> None:
 
 
 def test_metrics_constraints_and_several_objectives(client: Client) -> None:
-    command = (
-        """echo '{"error": '$(( (${a} - 5) * (${a} - 5) ))'}' >> $TUNESMITH_METRICS; echo size=$(( ${a} * 10 ))"""
-    )
+    command = """echo '{"error": '$(( (${a} - 5) * (${a} - 5) ))'}' >> $TUNESMITH_METRICS; echo size=$(( ${a} * 10 ))"""
     experiment = client.create_experiment(
         body(command)
         | {
@@ -193,10 +191,10 @@ def test_intermediate_values_reach_sql_and_pruned_trials_stop_soon(client: Clien
 
 
 def test_what_cannot_run_is_refused_with_the_reason(client: Client) -> None:
-    experiment = client.create_experiment(body("true"))
+    parameters = [{"name": name, "minimum": 0, "maximum": 1} for name in "ab"]
+    experiment = client.create_experiment(body("true") | {"parameters": parameters})
     with pytest.raises(GridTooLarge, match="at most 100,000"):
-        wide = body("true") | {"parameters": [{"name": "a", "minimum": 0, "maximum": 1}, {"name": "b", "minimum": 0, "maximum": 1}]}
-        client.create_experiment(wide).submit({"type": "grid", "num_configs_per_param": 1000})
+        experiment.submit({"type": "grid", "num_configs_per_param": 1000})
     assert experiment.refresh().trial_counts["complete"] == 0
 
 
@@ -231,4 +229,3 @@ def test_same_content_posted_by_many_at_once_is_one_experiment(shared: Platform)
         answers = list(threads.map(post, range(24)))
     assert len({experiment_id for _status, experiment_id in answers}) == 1
     assert sorted(status for status, _id in answers) == [200] * 23 + [201]
-

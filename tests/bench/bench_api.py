@@ -1,4 +1,4 @@
-"""Requests per second and p99 of the two busiest endpoints: through our Serve settings, Serve's defaults, and bare uvicorn."""
+"""Requests per second and p99 of the two busiest endpoints: our Serve settings, Serve's defaults, bare uvicorn."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ def measure(url: str) -> dict[str, tuple[float, float, float]]:
 
 
 def request(method: str, path: str, body: bytes = b"") -> bytes:
-    lines = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    return lines.encode() + body
+    headers = f"Host: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    return f"{method} {path} HTTP/1.1\r\n{headers}".encode() + body
 
 
 async def load(url: str, message: bytes, seconds: float) -> tuple[float, float, float]:
@@ -105,7 +105,7 @@ def uvicorn(data_dir: Path) -> Iterator[str]:
     """The same application under bare uvicorn, with its own SQLite."""
     code = (
         "import sys, uvicorn; from serve_app.app import build; from tunesmith.settings import load_settings; "
-        "from tunesmith.store import open_store; s = load_settings(); t = open_store(s.database); t.upgrade(); t.close(); "
+        "from tunesmith.store import open_store; s = load_settings(); t = open_store(s.database); t.upgrade(); "
         "uvicorn.run(build(s), port=s.port, log_level='warning', access_log=False)"
     )
     with python(["-c", code], data_dir, 18431) as url:

@@ -45,9 +45,8 @@ def main() -> None:
         )
         times = sorted(first_trial(client) for _ in range(20))
         start, fit = peers["random"][1:]
-        print(
-            f"  median {statistics.median(times):.3f}  worst {times[-1]:.3f}  raw Tune {start:.1f} / {fit:.1f}  (target 2)"
-        )
+        median = statistics.median(times)
+        print(f"  median {median:.3f}  worst {times[-1]:.3f}  raw Tune {start:.1f} / {fit:.1f}  (target 2)")
         claims = sorted(claim(client) for _ in range(20))
         print("\nseconds from POST to the claim of the job, idle platform (target 0.1)")
         print(f"  median {statistics.median(claims):.3f}  worst {claims[-1]:.3f}")

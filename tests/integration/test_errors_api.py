@@ -16,7 +16,7 @@ from serve_app.app import build
 from tests.integration.conftest import Surroundings
 from tunesmith.domain.page import encode_cursor
 from tunesmith.errors import InvalidBody
-from tunesmith.schemas.experiments import EXAMPLE_EXPERIMENT
+from tunesmith.schemas.requests import EXAMPLE_EXPERIMENT
 from tunesmith.settings import Settings
 from tunesmith.store import Store, open_store
 from tunesmith.testing.postgres import PostgresServer

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from serve_app.app import build
 from tests.integration.conftest import Surroundings
 from tunesmith.domain import JobState, Measurement, TrialState
-from tunesmith.schemas.experiments import EXAMPLE_EXPERIMENT
+from tunesmith.schemas.requests import EXAMPLE_EXPERIMENT
 from tunesmith.settings import Settings
 from tunesmith.store import Store
 from tunesmith.testing import finished_trial, new_experiment, queued_job, running_job

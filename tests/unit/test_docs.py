@@ -154,7 +154,7 @@ class TestText:
     def test_the_python_and_yaml_examples_are_the_same_experiment(self) -> None:
         import yaml
 
-        from tunesmith.schemas.experiments import ExperimentRequest
+        from tunesmith.schemas.requests import ExperimentRequest
 
         (document,) = readme_blocks("yaml")
         (example,) = readme_blocks("python")

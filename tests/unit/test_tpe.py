@@ -60,7 +60,9 @@ def test_the_same_points_as_optuna(direction: str, multivariate: bool | None, ou
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_long_search_and_several_objectives_are_the_same_too() -> None:
-    assert run(Tpe(seed=1), "minimize", 300, "values") == run(optuna.samplers.TPESampler(seed=1), "minimize", 300, "values")
+    assert run(Tpe(seed=1), "minimize", 300, "values") == run(
+        optuna.samplers.TPESampler(seed=1), "minimize", 300, "values"
+    )
 
     def pareto(sampler: optuna.samplers.BaseSampler) -> list[dict[str, Any]]:
         study = optuna.create_study(sampler=sampler, directions=["minimize", "maximize"])

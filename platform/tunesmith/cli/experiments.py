@@ -12,7 +12,7 @@ from tunesmith.cli.export import write_rows
 from tunesmith.cli.options import ExperimentId, Json, Limit, Url, connect
 from tunesmith.cli.output import hint, print_json, print_table
 from tunesmith.domain import TrialState
-from tunesmith.schemas.experiments import TrialAnswer
+from tunesmith.schemas.trials import TrialAnswer
 
 
 class TrialOrder(StrEnum):

@@ -11,7 +11,8 @@ from typing import Any
 
 from tunesmith.domain import render_time
 from tunesmith.errors import BadRequest
-from tunesmith.schemas.experiments import ExperimentAnswer, TrialAnswer
+from tunesmith.schemas.experiments import ExperimentAnswer
+from tunesmith.schemas.trials import TrialAnswer
 
 Row = dict[str, Any]
 FIRST = ("number", "state", "run_number", "job_id", "feasible")

@@ -14,7 +14,7 @@ from tunesmith.cli import exits
 from tunesmith.cli.output import hint, print_error, stderr, text
 from tunesmith.client import Job
 from tunesmith.errors import TunesmithError
-from tunesmith.schemas.experiments import JobAnswer
+from tunesmith.schemas.jobs import JobAnswer
 
 LINE_EVERY_S = 10.0
 """Seconds between two lines where there is no terminal to draw a bar on."""

@@ -12,7 +12,7 @@ from tunesmith.cli.inputs import read_optimizer, read_submission
 from tunesmith.cli.options import JobId, Json, Limit, Url, connect
 from tunesmith.cli.output import console, hint, print_fields, print_json, print_json_line, print_table, text, warn
 from tunesmith.client import Job
-from tunesmith.schemas.experiments import JobAnswer
+from tunesmith.schemas.jobs import JobAnswer
 
 
 class JobWord(StrEnum):

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from tunesmith.client.connection import Connection
-from tunesmith.schemas.experiments import JobAnswer
+from tunesmith.schemas.jobs import JobAnswer
 
 M = TypeVar("M", bound=BaseModel)
 PAGE = 500

@@ -14,8 +14,10 @@ from tunesmith.client.discovery import DEFAULT_URL, platform_url
 from tunesmith.client.experiment import Experiment
 from tunesmith.client.job import Job
 from tunesmith.domain import JobState
-from tunesmith.schemas.experiments import ExperimentAnswer, ExperimentRequest, JobAnswer
+from tunesmith.schemas.experiments import ExperimentAnswer
 from tunesmith.schemas.health import HealthAnswer, ReadyAnswer
+from tunesmith.schemas.jobs import JobAnswer
+from tunesmith.schemas.requests import ExperimentRequest
 from tunesmith.schemas.samplers import SamplerAnswer, SamplersAnswer
 from tunesmith.schemas.words import EXPERIMENT_WORDS
 

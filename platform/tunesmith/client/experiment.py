@@ -10,15 +10,10 @@ from tunesmith.client.connection import Connection
 from tunesmith.client.job import Job
 from tunesmith.domain import Parameter
 from tunesmith.errors import JobNotFound, TrialNotFound
-from tunesmith.schemas.experiments import (
-    ExperimentAnswer,
-    ExperimentDetail,
-    JobAnswer,
-    JobEnvelope,
-    OptimizerRequest,
-    TrialAnswer,
-    TrialDetail,
-)
+from tunesmith.schemas.experiments import ExperimentAnswer, ExperimentDetail
+from tunesmith.schemas.jobs import JobAnswer, JobEnvelope
+from tunesmith.schemas.requests import OptimizerRequest
+from tunesmith.schemas.trials import TrialAnswer, TrialDetail
 
 PriorityWord = Literal["low", "normal", "high", "critical"]
 Optimizer = OptimizerRequest | Mapping[str, Any] | str

@@ -15,7 +15,7 @@ from tunesmith.client.answers import parsed_job
 from tunesmith.client.connection import Connection
 from tunesmith.client.retry import Patience
 from tunesmith.errors import ConnectionFailed, Unavailable
-from tunesmith.schemas.experiments import JobAnswer
+from tunesmith.schemas.jobs import JobAnswer
 
 SILENCE_S = 45.0
 """Seconds of silence after which an event stream is taken for dead; the server says something every 15."""
