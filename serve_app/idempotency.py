@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Header, Request
+from fastapi import Depends, Header, Request
 from pydantic import BaseModel
 from pydantic_core import to_json
 from starlette.responses import Response
@@ -22,7 +22,7 @@ Key = Annotated[
         alias="Idempotency-Key",
         min_length=1,
         max_length=255,
-        description="Any text of your own, once per thing to make; sent again with the same body: the first answer.",
+        description="Any text of your own, once per thing to do; sent again with the same body: the first answer.",
     ),
 ]
 """The header, as an endpoint's parameter."""
@@ -37,11 +37,11 @@ class Once:
     body_hash: str
 
     @classmethod
-    def of(cls, request: Request, key: str | None, body: BaseModel) -> Once | None:
+    def of(cls, request: Request, key: str | None, body: BaseModel | None = None) -> Once | None:
         """The request's identity; None when it carries no key."""
         if key is None:
             return None
-        content = canonical(body.model_dump(mode="json"))
+        content = "" if body is None else canonical(body.model_dump(mode="json"))
         return cls(f"{request.method} {request.url.path}", key, hashlib.sha256(content.encode()).hexdigest())
 
     def replay(self, tx: Tx) -> Response | None:
@@ -60,6 +60,14 @@ class Once:
         response = work()
         tx.keep_answer(self.scope, self.key, response.status_code, json.loads(bytes(response.body)))
         return response
+
+
+async def _bodiless(request: Request, key: Key = None) -> Once | None:
+    return Once.of(request, key)
+
+
+Bodiless = Annotated[Once | None, Depends(_bodiless)]
+"""The identity of a request without a body, as an endpoint's parameter."""
 
 
 def perform(tx: Tx, once: Once | None, work: Callable[[], Response]) -> Response:

@@ -37,7 +37,7 @@ class Settings(BaseModel):
     port: int = Field(default=8000, ge=0, le=65535)
     """Port that the service listens on; 0: a free one."""
     mode: Literal["dev", "prod"] = "dev"
-    """`dev`: no sign-in, loopback only; `prod`: sign-in required."""
+    """`dev`: no authentication, loopback only; `prod`: `TUNESMITH_API_KEY` required."""
     api_key: str | None = Field(default=None, min_length=16)
     """Static key that every request must carry (`Authorization: Bearer` or `X-API-Key`); needed beyond loopback."""
     container: bool = False

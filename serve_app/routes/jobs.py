@@ -11,6 +11,7 @@ from fastapi.responses import PlainTextResponse, StreamingResponse
 from serve_app import events, logs
 from serve_app.answers import answer, answers
 from serve_app.context import Context, Here
+from serve_app.idempotency import Bodiless, Once, perform
 from serve_app.openapi import refusals
 from serve_app.routes.parameters import MAX_INTEGER, Cursor, JobId, Limit
 from serve_app.strict import surface
@@ -80,17 +81,17 @@ def get_job(here: Here, job_id: JobId) -> Response:
     response_model=JobEnvelope,
     responses=refusals(404, 409),
 )
-def cancel_job(here: Here, job_id: JobId) -> Response:
+def cancel_job(here: Here, once: Bodiless, job_id: JobId) -> Response:
     """Finished trials stay; running ones are killed with everything that they started."""
-    return _steer(here, job_id, service.cancel)
+    return _steer(here, once, job_id, service.cancel)
 
 
 @router.post(
     "/{job_id}/pause", summary="Pause a job", status_code=202, response_model=JobEnvelope, responses=refusals(404, 409)
 )
-def pause_job(here: Here, job_id: JobId) -> Response:
+def pause_job(here: Here, once: Bodiless, job_id: JobId) -> Response:
     """No new trials start; the running ones finish."""
-    return _steer(here, job_id, service.pause)
+    return _steer(here, once, job_id, service.pause)
 
 
 @router.post(
@@ -100,17 +101,17 @@ def pause_job(here: Here, job_id: JobId) -> Response:
     response_model=JobEnvelope,
     responses=refusals(404, 409),
 )
-def resume_job(here: Here, job_id: JobId) -> Response:
+def resume_job(here: Here, once: Bodiless, job_id: JobId) -> Response:
     """A paused job goes on."""
-    return _steer(here, job_id, service.resume)
+    return _steer(here, once, job_id, service.resume)
 
 
 @router.post(
     "/{job_id}/retry", summary="Retry a job", status_code=202, response_model=JobEnvelope, responses=refusals(404, 409)
 )
-def retry_job(here: Here, job_id: JobId) -> Response:
+def retry_job(here: Here, once: Bodiless, job_id: JobId) -> Response:
     """An ended job is queued again: its failed trials run once more, and what was left goes on."""
-    return _steer(here, job_id, service.retry)
+    return _steer(here, once, job_id, service.retry)
 
 
 @router.get(
@@ -161,11 +162,11 @@ def stream_logs(
     return StreamingResponse(stream, headers=events.HEADERS, media_type="text/plain")
 
 
-def _steer(here: Context, job_id: str, act: Callable[[Tx, str], Job]) -> Response:
+def _steer(here: Context, once: Once | None, job_id: str, act: Callable[[Tx, str], Job]) -> Response:
     with here.store.write() as tx:
-        envelope = _envelope(tx, act(tx, job_id))
+        response = perform(tx, once, lambda: answer(_envelope(tx, act(tx, job_id)), 202))
     here.wake()
-    return answer(envelope, 202)
+    return response
 
 
 def _envelope(tx: Tx, job: Job) -> JobEnvelope:

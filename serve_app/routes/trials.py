@@ -9,7 +9,7 @@ from fastapi import Query, Request, Response
 from serve_app.answers import answer, answers
 from serve_app.body import FromJson
 from serve_app.context import Here
-from serve_app.idempotency import Key, Once, perform
+from serve_app.idempotency import Bodiless, Key, Once, perform
 from serve_app.openapi import refusals
 from serve_app.routes.parameters import Cursor, ExperimentId, Limit, TrialNumber
 from serve_app.strict import surface
@@ -146,10 +146,15 @@ def get_active_job(here: Here, experiment_id: ExperimentId) -> Response:
     response_model=JobEnvelope,
     responses=refusals(409),
 )
-def stop_experiment(here: Here, experiment_id: ExperimentId) -> Response:
+def stop_experiment(here: Here, once: Bodiless, experiment_id: ExperimentId) -> Response:
     """Finished trials stay; running ones are killed with everything that they started."""
-    with here.store.write() as tx:
+
+    def stop() -> Response:
         job = service.cancel(tx, service.active_job(tx, experiment_id).id)
         tool_name = tx.experiment(experiment_id).spec.tool_name
+        return answer(JobEnvelope(status="success", job=JobAnswer.of(job, tool_name)), 202)
+
+    with here.store.write() as tx:
+        response = perform(tx, once, stop)
     here.wake()
-    return answer(JobEnvelope(status="success", job=JobAnswer.of(job, tool_name)), 202)
+    return response

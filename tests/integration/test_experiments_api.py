@@ -311,3 +311,14 @@ class TestReadingTrials:
 def test_the_samplers_are_listed(api: TestClient) -> None:
     names = [sampler["name"] for sampler in api.get("/api/v1/samplers").json()["samplers"]]
     assert {"bayesopt", "grid", "random", "tpe"} <= set(names)
+
+
+class TestSteering:
+    def test_a_repeated_request_with_its_key_is_answered_again_instead_of_refused(self, api: Any) -> None:
+        api.post(EXPERIMENTS, json=EXAMPLE_EXPERIMENT)
+        job_id = api.post(f"{EXPERIMENTS}/1/trials").json()["job"]["job_id"]
+        key = {"Idempotency-Key": "mine"}
+        first, again = (api.post(f"/api/v1/jobs/{job_id}/pause", headers=key) for _ in range(2))
+        assert (first.status_code, again.status_code) == (202, 202)
+        assert first.json() == again.json()
+        assert api.post(f"/api/v1/jobs/{job_id}/pause").status_code == 409

@@ -214,6 +214,7 @@ class AnyJob(RuleBasedStateMachine):
         self.progress = unwritten.progress
         assert sorted(self.database) == list(range(self.first, self.first + len(self.database))), "a hole in SQL"
         assert {m.number for m in unwritten.measurements} <= self.database.keys()
+        assert all(self.database[trial.number] == trial for trial in [*self.run.waiting, *self.run.running.values()])
 
     @rule()
     def fail_to_write(self) -> None:
