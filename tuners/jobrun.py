@@ -6,8 +6,9 @@ import math
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from tuners import samplers
@@ -47,6 +48,7 @@ class JobRun:
         history: Iterable[Trial],
         open_trials: Sequence[Trial],
         number: int,
+        curves: Mapping[int, Mapping[int, float]] = MappingProxyType({}),
     ) -> None:
         self.experiment, self.job, self.shape = experiment, job, shape
         self.lock = threading.RLock()
@@ -71,7 +73,7 @@ class JobRun:
             if trial.job_id == job.id:
                 self._count(trial)
         made = self.progress.finished + len(self.waiting)
-        self.search = PointSearch(experiment, job.search, past, made)
+        self.search = PointSearch(experiment, job.search, past, made, curves)
         self.learns = samplers.find(job.search.type).learns
 
     @property

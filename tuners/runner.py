@@ -157,6 +157,7 @@ class Runner:
                 tx.history(experiment.id),
                 tx.open_trials(job.id),
                 tx.next_number(experiment.id),
+                tx.curves(experiment.id, experiment.spec.objectives[0].metric) if job.search.pruner else {},
             )
 
     async def _account(self, worker: Worker, incarnation: str, outcomes: list[Outcome]) -> None:

@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -31,8 +32,20 @@ STATES = {
 class PointSearch:
     """Hands out points for a job and learns from what came of them. Not thread-safe: one caller at a time."""
 
-    def __init__(self, experiment: Experiment, search: Search, history: Iterable[Trial], made: int) -> None:
-        """`history`: finished trials of the experiment; `made`: how many trials the job has made before."""
+    def __init__(
+        self,
+        experiment: Experiment,
+        search: Search,
+        history: Iterable[Trial],
+        made: int,
+        curves: Mapping[int, Mapping[int, float]] = MappingProxyType({}),
+    ) -> None:
+        """What to search, and what is known.
+
+        `history`: finished trials of the experiment; `made`: how many trials the job has made before; `curves`: trial
+        number -> step -> intermediate value of the first objective, which pruners compare with.
+        """
+        self._curves = curves
         self.experiment = experiment
         self.search = search
         self.made = made
@@ -131,6 +144,7 @@ class PointSearch:
             params={p.name: to_optuna(p, trial.params[p.name]) for p in space if p.name in trial.params},
             distributions={p.name: self._distributions[p.name] for p in space if p.name in trial.params},
             constraints=violations(self.experiment, trial) or None,
+            intermediate_values=dict(self._curves.get(trial.number, {})),
         )
 
 

@@ -43,8 +43,9 @@ def test_the_documents_sleep_example_finds_the_shortest_sleep(client: Client) ->
     assert [trial.params for trial in trials] == [{"a": a, "b": b} for a in (1, 2, 3) for b in (0, 1, 2)]
     assert all(isinstance(config.value, int) for trial in trials for config in trial.parameter_configs)
     best = experiment.best()
-    assert best.params == {"a": 1, "b": 0}
-    assert 0.1 <= best.outcome < 0.2
+    assert sum(best.params.values()) <= 2  # a busy machine may confuse 0.1 s and 0.2 s
+    assert best.outcome == min(trial.outcome for trial in trials)
+    assert all(trial.outcome >= sum(trial.params.values()) / 10 for trial in trials)
     assert job.info.progress.finished == job.info.progress.total == 9
 
 

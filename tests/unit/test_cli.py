@@ -132,6 +132,11 @@ class TestPromises:
         assert document(run("version", "--json"))["tunesmith"] == __version__
 
 
+def interruptible() -> None:
+    """In the child: a test run in the background of a shell hands on that SIGINT is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class TestExitCodes:
     def test_an_unreachable_platform_is_3_and_says_what_to_do(self) -> None:
         shown = run("jobs", url="http://127.0.0.1:9")
@@ -201,7 +206,13 @@ class TestExitCodes:
     def test_ctrl_c_leaves_the_job_running_and_says_how_to_come_back(self, server: StandIn) -> None:
         server.on("GET /api/v1/jobs/job-1", Reply(enveloped(status="started")))
         command = [sys.executable, "-m", "tunesmith.cli", "watch", "job-1", "--url", server.url]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=interruptible,
+        )
         while len(server.received) < 3:
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)

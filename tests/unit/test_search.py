@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tuners.search import PointSearch, seed_of
-from tunesmith.domain import Experiment, ExperimentSpec, Scalar, Search, Trial, TrialState, space_of
+from tunesmith.domain import Experiment, ExperimentSpec, Pruner, Scalar, Search, Trial, TrialState, space_of
 from tunesmith.testing.factories import EPOCH, spec
 
 Params = Mapping[str, Scalar]
@@ -346,3 +346,19 @@ def test_odd_reports_do_no_harm() -> None:
     several = pruning(experiment_of(objectives=("a", "b")), None)
     several.ask(0)
     assert not several.report(0, 0, 5.0)
+
+
+def test_a_pruner_compares_with_the_curves_of_earlier_trials() -> None:
+    pruner = Pruner(type="median", options={"n_startup_trials": 1, "n_warmup_steps": 0, "n_min_trials": 1})
+    search = Search(type="random", n_iter=3, seed=1, pruner=pruner)
+    experiment = experiment_of()
+    blind = PointSearch(experiment, search, (), 0)
+    params = blind.ask(0) or {}
+    values = (1.0,) * len(experiment.spec.objectives)
+    earlier = Trial(
+        experiment_id=1, number=0, job_id="j", run_number=1, state=TrialState.COMPLETE, params=params, values=values
+    )
+    known = PointSearch(experiment, search, [earlier], 1, {0: {1: 0.5, 2: 0.25}})
+    known.ask(1)
+    assert known.report(1, 1, 0.9)
+    assert not PointSearch(experiment, search, [earlier], 1).report(1, 1, 0.9)

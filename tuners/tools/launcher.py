@@ -181,7 +181,10 @@ def execute(request: dict[str, Any], streams: tuple[int, int, int]) -> None:
     for target, source in enumerate(streams):
         os.dup2(source, target)
     os.chdir(request["cwd"])
-    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM):  # Python changed, or inherited, them
+    for number in signal.valid_signals() - {
+        signal.SIGKILL,
+        signal.SIGSTOP,
+    }:  # some are ignored: by Python, or inherited
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.execvpe(request["args"][0], request["args"], request["env"])

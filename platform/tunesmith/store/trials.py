@@ -116,6 +116,18 @@ class TrialQueries(Queries):
         )
         return [measurement_of(row) for row in self.connection.execute(query)]
 
+    def curves(self, experiment_id: int, metric: str) -> dict[int, dict[int, float]]:
+        """Trial number -> step -> intermediate value of a metric, of every trial of an experiment."""
+        query = (
+            select(measurements.c.number, measurements.c.step, measurements.c.value)
+            .where(measurements.c.experiment_id == experiment_id, measurements.c.metric == metric)
+            .execution_options(yield_per=10_000)
+        )
+        found: dict[int, dict[int, float]] = {}
+        for number, step, value in self.connection.execute(query):
+            found.setdefault(number, {})[step] = value
+        return found
+
     def requeue_trials(self, job: Job, states: Collection[TrialState]) -> int:
         """Put the job's trials in these states back to waiting, with the same number and parameters; how many."""
         return self._move_trials(
