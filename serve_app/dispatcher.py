@@ -54,7 +54,7 @@ class Dispatcher:
                 self.blind_until = time.monotonic() + self.settings.lease_s
                 log.warning("the database is away: %s", error)
             except RayActorError:
-                self._runner_died()
+                self._runner_died(self.runner)
             except Exception:
                 log.exception("the dispatcher stumbled; it goes on")
                 time.sleep(LOOK_S)
@@ -72,8 +72,7 @@ class Dispatcher:
                 for job in tx.recover_jobs():
                     log.warning("job %s lost its runner; it is %s now", job.id, job.state)
             claimed = tx.claim_jobs(self.owner, self.settings.lease_s, self.settings.max_running_jobs)
-        for job in claimed:
-            ray.get(runner.start.remote(job), timeout=self.settings.lease_s)
+        ray.get([runner.start.remote(job) for job in claimed], timeout=self.settings.lease_s)
 
     def _find_runner(self) -> Any:
         from tuners.runner import Runner  # Ray Tune and Optuna: only here, and not where this class is deployed from
@@ -106,13 +105,15 @@ class Dispatcher:
             try:
                 ray.get(runner.watch.remote())
             except RayActorError:
-                self._runner_died()
+                self._runner_died(runner)
                 return
             except Exception:
                 time.sleep(LOOK_S)
             self.rung.set()
 
-    def _runner_died(self) -> None:
+    def _runner_died(self, runner: Any) -> None:
+        if runner is not self.runner:
+            return  # an old one's death, told late
         owner, self.runner, self.owner = self.owner, None, ""
         if owner and not self.stopping:
             log.warning("the runner died; its jobs go on with a new one")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -25,6 +26,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     settings = load_settings()
     stop = threading.Event()
+    supervisor = os.getppid()
     _on_signal(stop)
     dashboard = _start_ray(settings, Path(sys.argv[1]))
     _on_signal(stop)  # again: Ray put its own handlers in their place
@@ -33,8 +35,14 @@ def main() -> None:
         _write_run_file(settings, dashboard)
         while not stop.wait(1.0):
             _check()
+            if os.getppid() != supervisor:
+                log.error("the supervisor is gone; stopping, as nobody could stop this platform any more")
+                break
     finally:
         _stop()
+        if os.getppid() != supervisor:
+            settings.run_file.unlink(missing_ok=True)
+            shutil.rmtree(Path(sys.argv[1]).parent, ignore_errors=True)
 
 
 def _on_signal(stop: threading.Event) -> None:
@@ -78,6 +86,7 @@ def _write_run_file(settings: Settings, dashboard: str | None) -> None:
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
     record = {
         "pid": os.getppid(),
+        "head": os.getpid(),
         "url": f"http://{host}:{settings.port}",
         "ray_address": ray.get_runtime_context().gcs_address,
         "dashboard_url": dashboard,

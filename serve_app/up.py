@@ -43,10 +43,10 @@ def main() -> int:
     try:
         settings = _with_port(load_settings())
         check(settings)
-        with _locked(settings), _scratch() as scratch:
+        with _locked(settings) as lock, _scratch() as scratch:
             _prepare(settings)
             try:
-                return Supervisor(settings, Path(scratch)).run()
+                return Supervisor(settings, Path(scratch), lock).run()
             finally:
                 settings.run_file.unlink(missing_ok=True)
     except TunesmithError as error:
@@ -77,8 +77,8 @@ def check(settings: Settings) -> None:
 class Supervisor:
     """Keeps a head process alive until it is told to stop."""
 
-    def __init__(self, settings: Settings, scratch: Path) -> None:
-        self.settings, self.scratch = settings, scratch
+    def __init__(self, settings: Settings, scratch: Path, lock: int) -> None:
+        self.settings, self.scratch, self.lock = settings, scratch, lock
         self.head: subprocess.Popen[bytes] | None = None
         self.stopping = False
         self.starts = 0
@@ -104,7 +104,10 @@ class Supervisor:
         generation.mkdir()
         environment = {**os.environ, **self.settings.environment(), **ray_environment(self.settings, generation)}
         self.head = subprocess.Popen(
-            [sys.executable, "-m", "serve_app.head", str(generation)], env=environment, start_new_session=True
+            [sys.executable, "-m", "serve_app.head", str(generation)],
+            env=environment,
+            pass_fds=[self.lock],  # the data directory is taken for as long as either of the two lives
+            start_new_session=True,
         )
         code = self.head.wait()
         shutil.rmtree(generation, ignore_errors=True)
@@ -146,8 +149,11 @@ def _prepare(settings: Settings) -> None:
 
 
 @contextmanager
-def _locked(settings: Settings) -> Iterator[None]:
-    """Hold the data directory. Raises InvalidSettings when another platform does, or it cannot be written."""
+def _locked(settings: Settings) -> Iterator[int]:
+    """Hold the data directory, by the descriptor of its lock file.
+
+    Raises InvalidSettings when another platform holds it, or it cannot be written.
+    """
     directory = settings.data_dir.absolute()
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -162,7 +168,7 @@ def _locked(settings: Settings) -> Iterator[None]:
                 f"TUNESMITH_DATA_DIR={str(settings.data_dir)!r} is used by another platform that runs; "
                 "`tunesmith down` stops it, another --data-dir runs beside it."
             ) from error
-        yield
+        yield stream.fileno()
 
 
 def _scratch() -> tempfile.TemporaryDirectory[str]:

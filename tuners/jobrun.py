@@ -61,11 +61,12 @@ class JobRun:
         """Set when a person stops or pauses the job, or the platform shuts down: nothing new is handed out."""
         self.error: str | None = None
         self.message: str | None = None
+        self.explained = ""
         self.exhausted = False
         self.seconds = 0.0
         self.stopping = Stopping(experiment, job.search, job.started_at)
         self.progress = Progress(total=job.progress.total)
-        self.first_failure: str | None = None
+        self.first_failure: tuple[int, str] | None = None
         self._dirty: dict[int, Trial] = {}
         self._measured: list[Measurement] = []
         past = list(history)
@@ -94,6 +95,11 @@ class JobRun:
     def wants_worker(self) -> bool:
         """Whether one more worker could be of use now."""
         return self.ending is None and self.error is None and len(self.workers) < self.concurrency and self.left > 0
+
+    @property
+    def over_for_workers(self) -> bool:
+        """Whether evaluations that still run are to be ended."""
+        return self.ending in (JobState.CANCELLED, JobState.QUEUED) or self.error is not None
 
     @property
     def over(self) -> bool:
@@ -194,7 +200,8 @@ class JobRun:
         succeeded = self.progress.finished - self.progress.failed
         if self.stopping.failed or (self.progress.finished and not succeeded):
             reason = self.stopping.reason if self.stopping.failed else "no trial succeeded"
-            return JobState.FAILED, {"error": f"{reason}. The first failure: {self.first_failure}"}
+            number, error = self.first_failure or (0, "not known")
+            return JobState.FAILED, {"error": f"{reason}. The first failure: trial {number}: {error}"}
         return JobState.SUCCEEDED, {"message": self.stopping.reason}
 
     def _next_few(self, wanted: int) -> Iterator[Trial]:
@@ -268,8 +275,8 @@ class JobRun:
     def _count(self, trial: Trial) -> None:
         self.stopping.see(trial)
         failed = trial.state is TrialState.FAILED
-        if failed and self.first_failure is None:
-            self.first_failure = f"trial {trial.number}: {trial.error}"
+        if failed and (self.first_failure is None or trial.number < self.first_failure[0]):
+            self.first_failure = (trial.number, str(trial.error))
         best = self.progress.best
         if trial.feasible and trial.values is not None:
             sign = self.experiment.spec.objectives[0].sign
@@ -283,6 +290,9 @@ class JobRun:
         if not self.seconds or (self.learns and self.concurrency == 1):
             return 1  # one at a time means that each point is chosen with all before it known
         largest = min(MAX_BATCH, self.progress.finished // LEARNT) if self.learns else MAX_BATCH
+        margin = self.stopping.margin
+        if margin is not None:
+            largest = min(largest, margin - len(self.running))
         return max(1, min(largest, int(BATCH_S / self.seconds)))
 
 

@@ -8,11 +8,13 @@ its pending placement groups are what an autoscaler sees.
 from __future__ import annotations
 
 import logging
-import tempfile
+import math
+import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -29,6 +31,10 @@ log = logging.getLogger(__name__)
 DEFAULT_SHAPE: Shape = (("CPU", 1.0),)
 CAPACITY_S = 2.0
 """Seconds between two looks at what the cluster has."""
+LEAST_CPU = 0.25
+"""CPU that a trial which asks for nothing is reckoned with: it still is a process."""
+MOST_PER_CPU = 16
+"""Workers per CPU of a node, at most, however little they ask for."""
 GROWTH = 8
 """Workers asked for beyond the present capacity, where an autoscaler can make room."""
 
@@ -39,7 +45,7 @@ POOLS: dict[str, Pool] = {}
 def shape_of(spec: ExperimentSpec) -> Shape:
     """The shape of an experiment's workers."""
     needs = {"CPU": spec.resources.cpus, "GPU": spec.resources.gpus, "memory": float(spec.resources.memory_bytes or 0)}
-    bundle = {name: amount for name, amount in needs.items() if amount > 0} or {"CPU": 0.001}
+    bundle = {name: amount for name, amount in needs.items() if amount > 0} or {"CPU": LEAST_CPU}
     if spec.compute.type == "ec2" and instance_resource(spec.compute.instance_model or "") in ray.cluster_resources():
         bundle[instance_resource(spec.compute.instance_model or "")] = 0.001
     return tuple(sorted(bundle.items()))
@@ -57,20 +63,26 @@ class Worker:
     numbers: set[int] = field(default_factory=set)
     """Trials that it was given and has not answered for."""
     idle_since: float = field(default_factory=time.monotonic)
+    handle: Any = None
+    """Its actor."""
+    deadline: float = math.inf
+    """When its batch must be done (monotonic seconds)."""
 
 
 class Pool:
     """Keeps the wanted number of workers per shape alive, through one `Tuner.fit` in a thread."""
 
-    def __init__(self, runner: str, namespace: str, on_lost: Callable[[str], None], autoscaling: bool) -> None:
+    def __init__(
+        self, runner: str, namespace: str, on_lost: Callable[[str, bool], None], autoscaling: bool, directory: Path
+    ) -> None:
         self.key, self.runner, self.namespace = runner, runner, namespace
         self.workers: dict[str, Worker] = {}
         self.wanted: Mapping[Shape, int] = {}
         self.stopping = False
         self.autoscaling = autoscaling
         self.on_lost = on_lost
+        self.directory = directory
         self.lock = threading.Lock()
-        self.error: str | None = None
         self._nodes: list[Mapping[str, float]] = []
         self._looked = 0.0
         POOLS[self.key] = self
@@ -105,7 +117,15 @@ class Pool:
         """Workers of a shape that the cluster has room for, were it empty; None before the first look."""
         if not self._looked:
             return None
-        return sum(min(int(node.get(name, 0.0) / amount + 1e-9) for name, amount in shape) for node in self._nodes)
+        return sum(self._room(node, shape) for node in self._nodes)
+
+    def feasible(self, shape: Shape) -> bool:
+        """Whether a worker of the shape could ever start: a node has room for it, or an autoscaler may bring one."""
+        return self.autoscaling or self.capacity(shape) != 0
+
+    def _room(self, node: Mapping[str, float], shape: Shape) -> int:
+        room = min(int(node.get(name, 0.0) / amount + 1e-9) for name, amount in shape)
+        return min(room, int(MOST_PER_CPU * max(1.0, node.get("CPU", 0.0))))
 
     def want(self, demand: Mapping[Shape, float]) -> None:
         """Say how many workers of each shape could be used now."""
@@ -140,12 +160,12 @@ class Pool:
         self.look()
         while not self.stopping:
             try:
-                with tempfile.TemporaryDirectory(prefix="tunesmith-tune-", ignore_cleanup_errors=True) as directory:
-                    self._fit(directory)
-            except Exception as error:
-                self.error = str(error)
+                shutil.rmtree(self.directory, ignore_errors=True)  # a runner that was killed left it
+                self._fit(str(self.directory))
+            except Exception:
                 log.exception("the Tune run ended; a new one starts")
-                self.workers.clear()
+                for worker_id in list(self.workers):
+                    self.on_lost(worker_id, True)
                 time.sleep(1.0)
 
     def _fit(self, directory: str) -> None:
@@ -214,8 +234,8 @@ class PoolCallback(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **_info: Any) -> None:
         """A worker died and is not restarted."""
-        POOLS[self.key].on_lost(trial.trial_id)
+        POOLS[self.key].on_lost(trial.trial_id, True)
 
     def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **_info: Any) -> None:
         """A worker died and is being restarted."""
-        POOLS[self.key].on_lost(trial.trial_id)
+        POOLS[self.key].on_lost(trial.trial_id, False)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import time
 import traceback
@@ -14,6 +15,9 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import ray
+
+from tuners import samplers
 from tuners.bell import Bell, wait
 from tuners.jobrun import JobRun
 from tuners.messages import Batch, Outcome, Report, Stop
@@ -30,6 +34,8 @@ log = logging.getLogger(__name__)
 
 FLUSH_S = 0.05
 """Seconds between two writes of results."""
+UNHEARD_S = 10.0
+"""Seconds, beyond timeout and grace, until a worker that does not answer is killed."""
 STOP_S = 15.0
 """Seconds that running trials have to end when the platform shuts down."""
 
@@ -47,34 +53,30 @@ class Runner:
         self.changed, self.ended = Bell(), Bell()
         self.draining = False
         self.loop = asyncio.get_event_loop()
-        self.pool = Pool(RUNNER, NAMESPACE, self._worker_died, autoscaling)
+        tune = self.settings.data_dir.absolute() / "tune"
+        self.pool = Pool(RUNNER, NAMESPACE, self._worker_died, autoscaling, tune)
         self.writer = Writer(self.store, self.settings.lease_s)
-        self.tasks = [self.loop.create_task(self._flush_forever()), self.loop.create_task(self._renew_forever())]
+        self.loading: dict[str, Job] = {}
+        self.tasks = {self.loop.create_task(self._flush_forever()), self.loop.create_task(self._renew_forever())}
         self._recount()
         self.pool.start()
 
     async def start(self, job: Job) -> None:
         """Take up a job that the dispatcher has claimed for this runner."""
-        if self.draining or job.id in self.runs:
+        if self.draining or job.id in self.runs or job.id in self.loading:
             return
-        try:
-            run = await self._think(self._load, job)
-        except LeaseLost:
-            return
-        except TunesmithError:
-            log.exception("job %s could not be loaded; its lease runs out and it is taken up again", job.id)
-            return
-        except Exception:
-            await self._think(self.writer.fail, job, traceback.format_exc())
-            return
-        self.runs[job.id] = run
-        self._recount()
-        self._notify()
+        self.loading[job.id] = job
+        task = self.loop.create_task(self._take_up(job))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
     async def exchange(self, worker_id: str, incarnation: str, outcomes: list[Outcome], wait_s: float) -> Any:
         """Take a worker's outcomes and give it its next batch: a Batch, None (ask again), or "leave"."""
         worker = self.pool.workers.get(worker_id)
         if worker is None or self.pool.stopping:
+            for outcome in outcomes:
+                if outcome.job_id in self.runs:
+                    await self._think(self.runs[outcome.job_id].absorb, [outcome])
             return "leave"
         await self._account(worker, incarnation, outcomes)
         end = time.monotonic() + wait_s
@@ -92,6 +94,12 @@ class Runner:
                 return None
             await wait(ticket, min(left, 1.0))
 
+    async def greet(self, worker_id: str, handle: Any) -> None:
+        """A worker's process introduces itself, so that it can be killed when it does not listen any more."""
+        worker = self.pool.workers.get(worker_id)
+        if worker is not None:
+            worker.handle = handle
+
     async def settle(self, worker_id: str, outcomes: list[Outcome]) -> None:
         """Take outcomes from the middle of a batch."""
         worker = self.pool.workers.get(worker_id)
@@ -104,7 +112,7 @@ class Runner:
         """Take intermediate values; answers which of the worker's trials to stop, and why."""
         worker, run = self.pool.workers.get(worker_id), self.runs.get(job_id)
         numbers = {report.number for report in reports} | (worker.numbers if worker else set())
-        if run is None or worker is None or run.ending in (JobState.CANCELLED, JobState.QUEUED) or run.error:
+        if run is None or worker is None or run.over_for_workers:
             return dict.fromkeys(numbers, "cancelled")
         pruned = await self._think(run.report, reports) if reports else run.pruned
         return dict.fromkeys(numbers & set(pruned), "pruned")
@@ -141,20 +149,38 @@ class Runner:
         for run in list(self.runs.values()):
             run.lose(list(run.running), died=False)
             await self._end(run)
+        for job in self.loading.values():
+            await asyncio.to_thread(self.writer.give_back, job)
         for task in self.tasks:
             task.cancel()
         self.pool.stopping = True
         self._notify()
         await asyncio.to_thread(self.pool.stop)
 
+    async def _take_up(self, job: Job) -> None:
+        """Load a job, which can take seconds with a long history; its lease is renewed meanwhile."""
+        try:
+            run = await asyncio.to_thread(self._load, job)
+            if self.loading.get(job.id) is job:
+                self.runs[job.id] = run
+        except TunesmithError:
+            log.exception("job %s could not be loaded; its lease runs out and it is taken up again", job.id)
+        except Exception:
+            await asyncio.to_thread(self.writer.fail, job, traceback.format_exc())
+        finally:
+            self.loading.pop(job.id, None)
+        self._recount()
+        self._notify()
+
     def _load(self, job: Job) -> JobRun:
         with self.store.read() as tx:
             experiment = tx.experiment(job.experiment_id)
+            learns = samplers.learns(job.search)
             return JobRun(
                 experiment,
                 job,
                 shape_of(experiment.spec),
-                tx.history(experiment.id),
+                tx.history(experiment.id, None if learns else job.id),
                 tx.open_trials(job.id),
                 tx.next_number(experiment.id),
                 tx.curves(experiment.id, experiment.spec.objectives[0].metric) if job.search.pruner else {},
@@ -187,6 +213,7 @@ class Runner:
             batch: Batch | None = await self._think(self._take, run, idle)
             if batch is not None:
                 worker.numbers = {evaluation.number for evaluation in batch.evaluations}
+                worker.deadline = self._deadline(batch)
                 return batch
             worker.job_id = None
             run.workers.discard(worker.worker_id)
@@ -201,20 +228,46 @@ class Runner:
             run.error = traceback.format_exc()
             return None
 
+    def _deadline(self, batch: Batch) -> float:
+        """When a batch must be done at the latest: an evaluation that holds its whole process cannot end itself."""
+        limit = batch.spec.trial_timeout_s
+        return time.monotonic() + (
+            math.inf if limit is None else len(batch.evaluations) * (limit + UNHEARD_S) + UNHEARD_S
+        )
+
+    def _kill_the_deaf(self) -> None:
+        """Kill workers that ran past their deadline, or do not stop though they were told to; Tune starts new ones."""
+        now = time.monotonic()
+        for worker in self.pool.workers.values():
+            run = self.runs.get(worker.job_id or "")
+            told = worker.job_id is not None and (run is None or run.over_for_workers)
+            if told:
+                worker.deadline = min(worker.deadline, now + self.settings.terminate_grace_s + UNHEARD_S)
+            if worker.job_id is not None and now > worker.deadline and worker.handle is not None:
+                log.warning("worker %s does not listen; its process is killed", worker.worker_id)
+                ray.kill(worker.handle)
+                worker.handle, worker.deadline = None, math.inf
+
     def _superfluous(self, worker: Worker) -> bool:
         """Whether an idle worker should go: another shape waits for room, or it idled for long and is not kept warm."""
-        others = any(self.pool.pending(shape) for shape in self.pool.wanted if shape != worker.shape)
+        others = any(
+            self.pool.pending(shape) and self.pool.feasible(shape)
+            for shape in self.pool.wanted
+            if shape != worker.shape
+        )
         if others:
             return True
         idle = time.monotonic() - worker.idle_since > self.settings.worker_idle_s
         return idle and self.pool.count(worker.shape) > self.pool.wanted.get(worker.shape, 0)
 
-    def _worker_died(self, worker_id: str) -> None:
-        """Tune's thread says that a worker's process died."""
-        self.loop.call_soon_threadsafe(lambda: self.loop.create_task(self._lose(worker_id)))
+    def _worker_died(self, worker_id: str, gone: bool) -> None:
+        """Tune's thread says that a worker's process died; `gone`: it is not started again."""
+        self.loop.call_soon_threadsafe(lambda: self.tasks.add(self.loop.create_task(self._lose(worker_id, gone))))
 
-    async def _lose(self, worker_id: str) -> None:
+    async def _lose(self, worker_id: str, gone: bool) -> None:
         worker = self.pool.workers.get(worker_id)
+        if gone:
+            self.pool.release(worker_id)
         if worker is not None:
             given, worker.incarnation = worker.numbers, None
             run = self.runs.get(worker.job_id or "")
@@ -263,14 +316,19 @@ class Runner:
             try:
                 await asyncio.to_thread(self.pool.look)
                 await self._renew()
+                self._kill_the_deaf()
             except Exception:
                 log.exception("the leases could not be renewed; trying again")
 
     async def _renew(self) -> None:
         runs = {str(run.job.lease_token): run for run in self.runs.values()}
-        held = await asyncio.to_thread(self.writer.renew, list(runs))
+        loading = {str(job.lease_token): job for job in self.loading.values()}
+        held = await asyncio.to_thread(self.writer.renew, [*runs, *loading])
         if held is None:
             return
+        for token, claimed in loading.items():
+            if token not in held:
+                self.loading.pop(claimed.id, None)
         for token, run in runs.items():
             job = held.get(token)
             if job is None:
@@ -282,7 +340,7 @@ class Runner:
     def _recount(self) -> None:
         """Tell the pool how many workers of which shape could be used."""
         before = self.pool.wanted
-        self.pool.want(demand(self.runs.values(), self.warm))
+        self.pool.want(demand(self.runs.values(), self.pool, self.warm))
         if self.pool.wanted != before:
             self._notify()
         for run in self.runs.values():
@@ -290,11 +348,10 @@ class Runner:
 
     def _explain_waiting(self, run: JobRun) -> None:
         needs = ", ".join(f"{amount:g} {name}" for name, amount in run.shape if amount > 0.001) or "a node of its type"
-        if not run.workers and run.wants_worker and self.pool.capacity(run.shape) == 0:
-            text = f"waiting: no node of the cluster has room for a trial that needs {needs}"
-            if run.job.message != text:
-                run.job = run.job.evolve(message=text)
-                run.message = text
+        waits = not run.workers and run.wants_worker and self.pool.capacity(run.shape) == 0
+        text = f"waiting: no node of the cluster has room for a trial that needs {needs}" if waits else ""
+        if text != run.explained:
+            run.explained = run.message = text
 
     def _notify(self) -> None:
         self.changed.ring()

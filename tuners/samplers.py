@@ -161,6 +161,11 @@ def find(name: str) -> Sampler:
     )
 
 
+def learns(search: Search) -> bool:
+    """Whether the experiment's earlier trials matter: the sampler models them, or the pruner compares with them."""
+    return find(search.type).learns or search.pruner is not None
+
+
 def check_options(model: type[BaseModel], given: Mapping[str, Any], where: str) -> Any:
     """The options as the model's value. Raises InvalidOptimizer that names option, value and remedy."""
     for name in given:

@@ -25,7 +25,7 @@ def next_job(runs: Iterable[JobRun], worker: Worker, pool: Pool) -> JobRun | Non
 
     None when there is no work for it, or when a job of another shape is further below its share and waits for room.
     """
-    hungry = sorted((run for run in runs if run.wants_worker), key=load)
+    hungry = sorted((run for run in runs if run.wants_worker and pool.feasible(run.shape)), key=load)
     mine = next((run for run in hungry if run.shape == worker.shape), None)
     first = hungry[0] if hungry else None
     if mine is None or first is None or first.shape == worker.shape:
@@ -34,10 +34,10 @@ def next_job(runs: Iterable[JobRun], worker: Worker, pool: Pool) -> JobRun | Non
     return None if starved else mine
 
 
-def demand(runs: Iterable[JobRun], warm: int) -> dict[Shape, float]:
+def demand(runs: Iterable[JobRun], pool: Pool, warm: int) -> dict[Shape, float]:
     """How many workers of each shape could be used now: those at work and those that could be."""
     wanted: dict[Shape, float] = {}
-    for run in runs:
+    for run in (run for run in runs if pool.feasible(run.shape)):
         more = min(run.concurrency - len(run.workers), run.left) if run.wants_worker else 0
         wanted[run.shape] = wanted.get(run.shape, 0) + len(run.workers) + more
     if not any(number for shape, number in wanted.items() if shape != DEFAULT_SHAPE):

@@ -32,6 +32,13 @@ class Stopping:
             self.stale += 1
 
     @property
+    def margin(self) -> int | None:
+        """How many more finished trials it takes, at least, to reach a limit; None without one."""
+        search = self.search
+        limits = ((search.max_failed_trials, self.failures), (search.converge_steps, self.stale))
+        return min((max(1, limit - reached) for limit, reached in limits if limit is not None), default=None)
+
+    @property
     def failed(self) -> bool:
         """Whether so many trials failed that the job does."""
         limit = self.search.max_failed_trials

@@ -52,6 +52,7 @@ class TrialWorker(tune.Trainable):
         self.worker_id: str = config["worker_id"]
         self.incarnation = uuid.uuid4().hex
         self.evaluated = 0
+        self.runner.greet.remote(self.worker_id, ray.get_runtime_context().current_actor)
 
     def step(self) -> dict[str, Any]:
         """Work for STEP_S seconds, or until the runner sends it home."""

@@ -70,6 +70,14 @@ class Writer:
         except (DatabaseUnavailable, LeaseLost):
             log.exception("job %s could not be marked as failed; its lease runs out", job.id)
 
+    def give_back(self, job: Job) -> None:
+        """Queue a job again that was claimed and not begun."""
+        try:
+            with self.store.write() as tx:
+                tx.end_lease(job.id, str(job.lease_token), JobState.QUEUED)
+        except (DatabaseUnavailable, LeaseLost):
+            log.exception("job %s could not be given back; its lease runs out", job.id)
+
     def renew(self, tokens: Sequence[str]) -> dict[str, Job] | None:
         """Prolong leases: token -> job for those that hold; None while the database is away."""
         if not tokens or not self._may_try():

@@ -54,11 +54,11 @@ def submit_job(
         experiment = tx.experiment(experiment_id)
     dev = here.settings.mode == "dev"
     types = here.platform.node_types() if experiment.spec.compute.type == "ec2" else frozenset[str]()
-    message = service.placement(experiment.spec, types, dev)
+    note = service.placement(experiment.spec, types, dev)
     search, total, warnings = plan(experiment, asked.optimizer.search(), here.settings.max_grid_points)
 
     def work(tx: Tx) -> Response:
-        job = service.submit(tx, experiment_id, search, total, asked.rank, message=message)
+        job = service.submit(tx, experiment_id, search, total, asked.rank, note=note)
         found = JobAnswer.of(job, experiment.spec.tool_name)
         return answer(JobEnvelope(status="submitted", job=found, warnings=warnings), 202)
 

@@ -230,3 +230,26 @@ def test_same_content_posted_by_many_at_once_is_one_experiment(shared: Platform)
         answers = list(threads.map(post, range(24)))
     assert len({experiment_id for _status, experiment_id in answers}) == 1
     assert sorted(status for status, _id in answers) == [200] * 23 + [201]
+
+
+def test_a_job_that_no_node_has_room_for_holds_up_no_other(client: Client) -> None:
+    greedy = client.create_experiment(body("true") | {"resources": {"gpus": 1}}).submit(priority="critical")
+    until(lambda: greedy.refresh().job_status == "started", 20)
+    modest = client.create_experiment(body("true")).submit({"type": "random", "n_iter": 20})
+    assert modest.wait(20).job_status == "finished"
+    assert greedy.refresh().progress.finished == 0
+    greedy.cancel()
+    assert greedy.wait(20).job_status == "stopped"
+
+
+def test_trials_that_ask_for_no_cpu_share_a_few_workers(shared: Platform, client: Client) -> None:
+    experiment = client.create_experiment(body("sleep 0.3") | {"resources": {"cpus": 0}})
+    job = experiment.submit({"type": "random", "n_iter": 60})
+    assert job.wait(120).job_status == "finished"
+    assert len(shared.pids("ray::TrialWorker")) <= 4 * 4 + 2  # four to a CPU, and the warm ones
+
+
+def test_the_message_that_trials_run_elsewhere_stays_with_the_job(client: Client) -> None:
+    experiment = client.create_experiment(body("true") | {"compute": {"type": "ec2", "instance_model": "t2.nano"}})
+    job = experiment.submit({"type": "random", "n_iter": 1})
+    assert "run on this machine" in (job.wait(60).message or "")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from running import Platform, processes_with, until
 
 from tunesmith import Client
 from tunesmith.client import Experiment, Job
+from tunesmith.store import open_store
+from tunesmith.testing.factories import finished_trial, spec
 
 pytestmark = pytest.mark.timeout(400)
 TOTAL = 40
@@ -104,3 +108,35 @@ def test_a_dead_head_is_started_again_by_its_supervisor(start: Callable[..., Pla
     until(lambda: not platform.pids("gcs_server"), 30)
     until(lambda: platform.pids("gcs_server"), 150)
     check(experiment, job, tmp_path / "ran")
+
+
+def test_a_platform_whose_supervisor_was_killed_ends_and_lets_nobody_in_before(
+    start: Callable[..., Platform],
+) -> None:
+    platform = start()
+    assert platform.process is not None
+    head = int(platform.record["head"])
+    kill([platform.process.pid])
+    second = subprocess.run(
+        [sys.executable, "-m", "serve_app.up"], env=platform.environ, capture_output=True, text=True, timeout=60
+    )
+    assert (second.returncode, "another platform" in second.stderr) == (2, True)
+    until(lambda: not Path(f"/proc/{head}").exists(), 40)
+    until(lambda: not platform.pids(), 20)
+
+
+@pytest.mark.slow
+def test_an_experiment_of_100_000_trials_takes_another_job(start: Callable[..., Platform], tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    store = open_store(f"sqlite:///{tmp_path / 'data' / 'tunesmith.db'}")
+    store.upgrade()
+    with store.write() as tx:
+        experiment, _made = tx.get_or_create_experiment(tx.default_workspace(), spec())
+    for first in range(0, 100_000, 5_000):
+        with store.write() as tx:
+            tx.write_trials(experiment, [finished_trial(experiment, number) for number in range(first, first + 5_000)])
+    store.close()
+    client = Client(start().url)
+    job = client.experiment(experiment.id).submit({"type": "tpe", "n_iter": 10})
+    assert job.wait(120).job_status == "finished"
+    assert job.info.job_meta.attempt == 1

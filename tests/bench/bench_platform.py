@@ -22,7 +22,7 @@ TRUE: dict[str, Any] = {"command_template_string": "true"}
 
 
 def main() -> None:
-    peers = {name: raw_tune(name, 200) for name in ("random", "tpe")}
+    peers = {name: raw_tune(name, 2000) for name in ("random", "tpe")}
     with (
         tempfile.TemporaryDirectory() as folder,
         Platform(Path(folder) / "data", TUNESMITH_NUM_CPUS="2") as platform,

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -19,7 +18,7 @@ from tuners.messages import Batch, Evaluation, Outcome, Stop
 from tuners.tools import templates
 from tuners.tools.metrics import MetricsFile, Patterns
 from tuners.tools.outcome import failure, judge, outcome, storable
-from tuners.tools.process import Ended, run_group
+from tuners.tools.process import TICK_S, Ended, run_group
 from tunesmith.domain import CommandTool, TrialState, utcnow
 from tunesmith.errors import StorageUnavailable
 from tunesmith.storage import Storage, trial_key
@@ -31,8 +30,10 @@ FINISH_S = 60.0
 """Seconds that the finish script of a trial that ran out of time may take."""
 
 FINISHING = "the finish script: "
-TEE_S = 60.0
-"""Seconds to take in what an ended command printed."""
+TAKE_IN_S = 60.0
+"""Seconds that the patterns may take for the last of what a command printed, where the trial has no timeout."""
+STOPPED_TAKE_IN_S = 1.0
+"""The same where the command was ended, or the trial's time is over."""
 
 Watch = Callable[[list[tuple[str, int, float]]], Stop | None]
 """Called a few times a second with new intermediate values; tells when to stop."""
@@ -85,31 +86,57 @@ class CommandRun:
     def _run(self, log: IO[bytes]) -> None:
         if self.tool.setup is not None:
             self._check(self._script("setup", self.tool.setup, log), "the setup script: ")
-        metrics, patterns = MetricsFile(self.directory / METRICS), Patterns(self.tool.patterns)
-        ended = self._command(log, metrics, patterns)
+        metrics = MetricsFile(self.directory / METRICS)
+        ended, printed, slow = self._command(log, metrics)
         self.watch(metrics.read(ended=True))
-        self.values = {**metrics.final, **patterns.found, **_usage(ended)}
+        self.values = {**metrics.final, **printed, **_usage(ended)}
         finished = None
         if self.tool.finish is not None and ended.stopped in (None, "timeout"):
             code = {"TUNESMITH_EXIT_CODE": str(ended.exit_code)}
             finished = self._script("finish", self.tool.finish, log, code, at_least_s=FINISH_S)
             metrics.read(ended=True)  # a finish script may measure what the command made
-            self.values = {**metrics.final, **patterns.found, **_usage(ended)}
+            self.values = {**metrics.final, **printed, **_usage(ended)}
         for problem in metrics.problems:
             log.write(f"tunesmith: in $TUNESMITH_METRICS: {storable(problem)}\n".encode())
+        if slow is not None and ended.stopped in (None, "timeout"):
+            raise Failed(slow + self._tail())
         self._check(ended)
         if finished is not None:
             self._check(finished, FINISHING)
 
-    def _command(self, log: IO[bytes], metrics: MetricsFile, patterns: Patterns) -> Ended:
+    def _command(self, log: IO[bytes], metrics: MetricsFile) -> tuple[Ended, dict[str, float], str | None]:
+        """How the command ended, what the patterns found in its output, and what was wrong with them."""
+
         def watch() -> str | None:
             return self.watch(metrics.read())
 
         args = self._write("command", self.tool.command)
         if not self.tool.patterns:
-            return self._group(args, log, watch=watch)
-        with _tee(patterns, log) as stdout:
-            return self._group(args, log, stdout=stdout, watch=watch)
+            return self._group(args, log, watch=watch), {}, None
+        patterns = Patterns(self.tool.patterns, log)
+        try:
+            ended = self._group(args, log, stdout=patterns.stdout, watch=watch)
+            ended, slow = self._take_in(patterns, ended, watch)
+            return ended, patterns.found, slow
+        finally:
+            patterns.close()
+
+    def _take_in(
+        self, patterns: Patterns, ended: Ended, watch: Callable[[], str | None]
+    ) -> tuple[Ended, str | None]:
+        """Wait for the patterns to see what the ended command printed, not beyond the trial's time or a stop."""
+        now = time.monotonic()
+        last = now + (TAKE_IN_S if ended.stopped is None else STOPPED_TAKE_IN_S)
+        if self.deadline is not None:
+            last = min(last, max(self.deadline, now + STOPPED_TAKE_IN_S))
+        while not patterns.ended(max(0.0, min(TICK_S, last - time.monotonic()))):
+            if time.monotonic() >= last:
+                name = patterns.trying or next(iter(self.tool.patterns))
+                return ended, f"metrics.patterns.{name} took too long on a line of the output; write a simpler pattern"
+            if ended.stopped is None and (reason := watch()) is not None:
+                return replace(ended, stopped=reason), None
+        broken = "metrics.patterns: the process that looks for them died before the output's end"
+        return ended, broken if patterns.broken else None
 
     def _script(
         self, name: str, template: str, log: IO[bytes], env: Mapping[str, str] | None = None, at_least_s: float = 0
@@ -202,24 +229,6 @@ def _directory(storage: Storage, key: str) -> Iterator[Path]:
         shutil.rmtree(path)
         path.mkdir()
     yield path
-
-
-@contextlib.contextmanager
-def _tee(patterns: Patterns, log: IO[bytes]) -> Iterator[int]:
-    """A pipe whose every line goes into the log and past the patterns; all of it is read when the block ends."""
-    read_end, write_end = os.pipe()
-
-    def copy() -> None:
-        with os.fdopen(read_end, "rb") as source:
-            patterns.copy(source, log)
-
-    thread = threading.Thread(target=copy, name="output", daemon=True)
-    thread.start()
-    try:
-        yield write_end
-    finally:
-        os.close(write_end)
-        thread.join(timeout=TEE_S)
 
 
 def _signal_name(number: int) -> str:

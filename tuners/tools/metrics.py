@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import os
-import re
+import struct
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -104,27 +108,72 @@ class MetricsFile:
 
 
 class Patterns:
-    """Regular expressions over the lines of a stream; the last match of each counts."""
+    """Regular expressions over the lines of a command's output, in a process of their own (see matcher.py)."""
 
-    def __init__(self, patterns: Mapping[str, str]) -> None:
-        self.found: dict[str, float] = {}
-        self._patterns = {name: re.compile(pattern) for name, pattern in patterns.items()}
+    def __init__(self, patterns: Mapping[str, str], log: IO[bytes]) -> None:
+        """Start it; the output goes on to `log`. Raises OSError."""
+        self._names = list(patterns)
+        self._results = os.memfd_create("results")
+        self._memory = struct.Struct(f"{1 + len(patterns)}d")
+        os.pwrite(self._results, self._memory.pack(-1.0, *[math.nan] * len(patterns)), 0)
+        request = os.memfd_create("patterns")
+        read_end, self.stdout = os.pipe()
+        try:
+            os.pwrite(request, json.dumps(list(patterns.values())).encode(), 0)
+            self._process = self._start(request, read_end, log)
+        except BaseException:
+            os.close(self.stdout)
+            os.close(self._results)
+            raise
+        finally:
+            os.close(request)
+            os.close(read_end)
+        self._open = True
 
-    def copy(self, source: IO[bytes], target: IO[bytes]) -> None:
-        """Copy a stream to its end, looking at every line on the way; a target that takes no more is let be."""
-        broken = False
-        while line := source.readline(MAX_LINE):
-            self.see(line.decode(errors="replace"))
-            try:
-                if not broken:
-                    target.write(line)
-            except (OSError, ValueError):  # a full disk, a closed file
-                broken = True
+    def _start(self, request: int, source: int, log: IO[bytes]) -> subprocess.Popen[bytes]:
+        script = str(Path(__file__).with_name("matcher.py"))
+        arguments = [str(request), str(self._results), str(os.getpid())]
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", "-X", "utf8", script, *arguments],
+            stdin=source,
+            stdout=log,
+            stderr=subprocess.DEVNULL,
+            pass_fds=[request, self._results],
+            start_new_session=True,
+        )
 
-    def see(self, line: str) -> None:
-        """Look for every pattern in a line."""
-        for name, pattern in self._patterns.items():
-            for match in pattern.finditer(line):
-                value = finite(match.group(1))
-                if value is not None:
-                    self.found[name] = value
+    @property
+    def found(self) -> dict[str, float]:
+        """Metric -> its last match so far."""
+        values = self._read()[1:]
+        return {name: value for name, value in zip(self._names, values, strict=True) if not math.isnan(value)}
+
+    @property
+    def trying(self) -> str | None:
+        """The pattern that is being looked for just now."""
+        number = int(self._read()[0])
+        return None if number < 0 else self._names[number]
+
+    def _read(self) -> tuple[float, ...]:
+        return self._memory.unpack(os.pread(self._results, self._memory.size, 0))
+
+    def ended(self, within_s: float) -> bool:
+        """Whether the output was seen to its end, or is within so many seconds; nothing more may be written to it."""
+        if self._open:
+            self._open = False
+            os.close(self.stdout)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(within_s)
+        return self._process.returncode is not None
+
+    @property
+    def broken(self) -> bool:
+        """Whether it ended before its time."""
+        return bool(self._process.returncode)
+
+    def close(self) -> None:
+        """End it, whatever it is doing."""
+        if not self.ended(0):
+            self._process.kill()
+            self._process.wait()
+        os.close(self._results)

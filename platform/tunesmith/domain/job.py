@@ -148,6 +148,8 @@ class Job(Value):
     """How far it is."""
     message: str | None = None
     """What it is doing or waiting for, in a sentence."""
+    note: str | None = None
+    """What is to be known about it for good, for instance that it runs elsewhere than asked."""
     error: str | None = None
     """Why it failed, with the stack trace or the first failed trial."""
     attempt: int = 0

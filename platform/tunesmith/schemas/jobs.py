@@ -107,7 +107,7 @@ class JobAnswer(Answer):
                 attempt=job.attempt,
             ),
             job_exc_info=job.error,
-            message=job.message,
+            message=job.message or job.note,
             progress=progress,
             priority=_priority_word(job.priority),
             queued_at=job.queued_at,

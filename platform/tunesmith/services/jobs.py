@@ -33,7 +33,7 @@ def submit(
     total: int | None,
     priority: int = 10,
     submitted_by: str | None = None,
-    message: str | None = None,
+    note: str | None = None,
 ) -> Job:
     """Queue a job.
 
@@ -45,7 +45,7 @@ def submit(
     experiment = tx.experiment(experiment_id)
     if experiment.archived:
         raise ExperimentArchived(experiment_id=experiment_id)
-    return tx.create_job(experiment_id, search, total, priority, submitted_by, message)
+    return tx.create_job(experiment_id, search, total, priority, submitted_by, note)
 
 
 def active_job(tx: Tx, experiment_id: int) -> Job:

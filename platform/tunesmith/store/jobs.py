@@ -32,7 +32,7 @@ class JobQueries(EventQueries, TrialQueries):
         total: int | None = None,
         priority: int = 10,
         submitted_by: str | None = None,
-        message: str | None = None,
+        note: str | None = None,
         state: JobState = JobState.QUEUED,
     ) -> Job:
         """Make a job, with the experiment's next run number.
@@ -57,7 +57,7 @@ class JobQueries(EventQueries, TrialQueries):
             "priority": priority,
             "search": search.model_dump(mode="json", exclude_none=True),
             "progress": Progress(total=total).model_dump(mode="json"),
-            "message": message,
+            "note": note,
             "submitted_by": submitted_by,
             "queued_at": utcnow(),
             "active": 1 if state in ACTIVE else None,

@@ -103,7 +103,6 @@ class LeaseQueries(JobQueries):
             lease_expires_at=now + timedelta(seconds=lease_s),
             started_at=job.started_at or now,
             attempt=job.attempt + 1,
-            message=job.message if job.attempt == 0 else None,
         )
 
     def _recover(self, job: Job, losses: int) -> Job:

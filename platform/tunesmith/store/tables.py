@@ -119,6 +119,7 @@ jobs = Table(
     Column("search", Json, nullable=False),
     Column("progress", Json, nullable=False),
     Column("message", CleanText),
+    Column("note", CleanText),
     Column("error", CleanText),
     Column("attempt", Integer, nullable=False, default=0),
     Column("losses", Integer, nullable=False, default=0),

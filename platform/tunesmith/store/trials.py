@@ -85,8 +85,8 @@ class TrialQueries(Queries):
         )
         return [trial_of(row) for row in self.connection.execute(query)]
 
-    def history(self, experiment_id: int) -> Iterator[Trial]:
-        """Every finished trial of an experiment, by number, streamed: what a search learns from."""
+    def history(self, experiment_id: int, job_id: str | None = None) -> Iterator[Trial]:
+        """Every finished trial of an experiment, or of one of its jobs, by number, streamed."""
         states = [state.value for state in FINISHED]
         query = (
             select(*TRIAL_COLUMNS)
@@ -94,6 +94,8 @@ class TrialQueries(Queries):
             .order_by(trials.c.number)
             .execution_options(yield_per=1000)
         )
+        if job_id is not None:
+            query = query.where(trials.c.job_id == job_id)
         for row in self.connection.execute(query):
             yield trial_of(row)
 

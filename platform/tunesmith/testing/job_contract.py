@@ -35,11 +35,11 @@ class JobContract(Contract):
             pruner={"type": "median", "options": {"n": 1}},
         )
         with store.write() as tx:
-            made = tx.create_job(experiment.id, wanted, total=12, priority=30, submitted_by="ann", message="hello")
+            made = tx.create_job(experiment.id, wanted, total=12, priority=30, submitted_by="ann", note="hello")
         with store.read() as tx:
             assert tx.job(made.id) == made == tx.active_job(experiment.id)
         assert (made.search, made.state, made.run_number) == (wanted, JobState.QUEUED, 1)
-        assert (made.progress.total, made.priority, made.submitted_by, made.message) == (12, 30, "ann", "hello")
+        assert (made.progress.total, made.priority, made.submitted_by, made.note) == (12, 30, "ann", "hello")
 
     @pytest.mark.parametrize("unknown", ["", "job-0", "\0", "\ud800", "x" * 10_000, "' OR 1=1 --"])
     def test_an_unknown_job_is_not_found(self, store: Store, unknown: str) -> None:

@@ -83,6 +83,7 @@ def upgrade() -> None:
         sa.Column("search", Json, nullable=False),
         sa.Column("progress", Json, nullable=False),
         sa.Column("message", sa.Text(), nullable=True),
+        sa.Column("note", sa.Text(), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("losses", sa.Integer(), nullable=False),
