@@ -15,8 +15,9 @@ from running import Platform, processes_with, until
 
 from tunesmith import Client
 from tunesmith.client import Experiment, Job
+from tunesmith.domain import JobState
 from tunesmith.store import open_store
-from tunesmith.testing.factories import finished_trial, spec
+from tunesmith.testing.factories import finished_trial, new_experiment, running_job
 
 pytestmark = pytest.mark.timeout(400)
 TOTAL = 40
@@ -130,11 +131,13 @@ def test_an_experiment_of_100_000_trials_takes_another_job(start: Callable[..., 
     (tmp_path / "data").mkdir()
     store = open_store(f"sqlite:///{tmp_path / 'data' / 'tunesmith.db'}")
     store.upgrade()
-    with store.write() as tx:
-        experiment, _made = tx.get_or_create_experiment(tx.default_workspace(), spec())
+    experiment = new_experiment(store, ["wall_time_s"])
+    earlier = running_job(store, experiment)
     for first in range(0, 100_000, 5_000):
         with store.write() as tx:
-            tx.write_trials(experiment, [finished_trial(experiment, number) for number in range(first, first + 5_000)])
+            tx.write_trials(experiment, [finished_trial(earlier, number) for number in range(first, first + 5_000)])
+    with store.write() as tx:
+        tx.end_lease(earlier.id, str(earlier.lease_token), JobState.SUCCEEDED)
     store.close()
     client = Client(start().url)
     job = client.experiment(experiment.id).submit({"type": "tpe", "n_iter": 10})

@@ -227,6 +227,41 @@ def test_a_stop_during_setup_starts_no_command(evaluate: Bench) -> None:
     assert not (evaluate.directory / "started").exists()
 
 
+SLOW = {"slow": "((?:a+)+)b", "a": "a=(.)"}
+PRINT_SLOW = "echo a=1; printf 'a%.0s' {1..48}; echo"
+
+
+def test_a_slow_pattern_ends_with_the_trials_time(evaluate: Bench) -> None:
+    begun = time.monotonic()
+    found = evaluate(PRINT_SLOW + "; sleep 60", patterns=SLOW, trial_timeout_s=0.7)
+    assert time.monotonic() - begun < 5
+    assert found.state is TrialState.FAILED
+    assert (found.error or "").startswith("metrics.patterns.slow took too long on a line of the output; ")
+    assert found.metrics["a"] == 1
+    assert evaluate.log(found).startswith("a=1\naaa")
+    found = evaluate(PRINT_SLOW, patterns=SLOW, trial_timeout_s=0.7)  # a command that has ended long ago
+    assert (found.error or "").startswith("metrics.patterns.slow took too long")
+
+
+@pytest.mark.parametrize("rest", ["", "; sleep 60"])
+def test_a_slow_pattern_does_not_hold_up_a_stop(evaluate: Bench, rest: str) -> None:
+    begun = time.monotonic()
+    evaluate.watch = lambda _measured: "cancelled" if time.monotonic() - begun > 1 else None
+    assert evaluate(PRINT_SLOW + rest, patterns=SLOW).state is TrialState.WAITING
+    assert time.monotonic() - begun < 4
+
+
+def test_patterns_cost_little(evaluate: Bench) -> None:
+    def seconds(patterns: dict[str, str]) -> float:
+        begun = time.perf_counter()
+        evaluate("echo a=1", patterns=patterns)
+        return time.perf_counter() - begun
+
+    evaluate("true")
+    least = min(seconds({"a": "a=(.)"}) for _ in range(10)) - min(seconds({}) for _ in range(10))
+    assert least < 0.1
+
+
 # Setup and finish
 
 

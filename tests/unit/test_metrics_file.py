@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
+import os
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tuners.tools.matcher import MAX_LINE as MATCHED
 from tuners.tools.metrics import MAX_LINE, MAX_METRICS, MAX_PROBLEMS, MetricsFile, Patterns
 
 
@@ -149,10 +151,17 @@ def test_it_does_not_matter_how_the_file_grows(
 
 
 def found_in(text: bytes, **patterns: str) -> dict[str, float]:
-    matcher, copied = Patterns(patterns), io.BytesIO()
-    matcher.copy(io.BytesIO(text), copied)
-    assert copied.getvalue() == text
-    return matcher.found
+    with TemporaryFile() as log:
+        matcher = Patterns(patterns, log)
+        try:
+            with os.fdopen(os.dup(matcher.stdout), "wb") as output:
+                output.write(text)
+            assert matcher.ended(20)
+            assert not matcher.broken
+            assert os.pread(log.fileno(), len(text) + 1, 0) == text
+            return matcher.found
+        finally:
+            matcher.close()
 
 
 def test_the_last_match_counts() -> None:
@@ -166,14 +175,22 @@ def test_what_is_no_finite_number_does_not_count() -> None:
 
 
 def test_binary_output_and_lines_without_end_are_taken_in_pieces() -> None:
-    assert found_in(b"\xff\0" * (MAX_LINE + 5) + b"\na=2", a="a=(.)") == {"a": 2.0}
+    assert found_in(b"\xff\0" * (MATCHED + 5) + b"\na=2", a="a=(.)") == {"a": 2.0}
 
 
 def test_a_log_that_takes_no_more_does_not_block_the_command() -> None:
-    class Full(io.RawIOBase):
-        def write(self, _data: object) -> int:
-            raise OSError(28, "No space left on device")
+    with open("/dev/full", "wb", buffering=0) as full:
+        matcher = Patterns({"a": "a=(.)"}, full)
+        os.write(matcher.stdout, b"x\na=1\n")
+        assert matcher.ended(20)
+        assert matcher.found == {"a": 1.0}
+        matcher.close()
 
-    matcher = Patterns({"a": "a=(.)"})
-    matcher.copy(io.BytesIO(b"x\na=1\n"), Full())  # type: ignore[arg-type]
-    assert matcher.found == {"a": 1.0}
+
+def test_a_pattern_that_does_not_come_to_an_end_is_known_and_can_be_ended(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("wb") as log:
+        matcher = Patterns({"a": "a=(.)", "slow": "((?:a+)+)b"}, log)
+        os.write(matcher.stdout, b"a=1\n" + b"a" * 48 + b"\n")
+        assert not matcher.ended(0.5)
+        assert (matcher.trying, matcher.found) == ("slow", {"a": 1.0})
+        matcher.close()

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from tuners.tools import templates
 from tuners.tools.templates import UnsafeValue
-from tunesmith.domain import Scalar
+from tunesmith.domain import CommandTool, Scalar
+from tunesmith.services.templates import slips
+from tunesmith.testing.factories import spec
 
 EVIL = """it's a "b" `touch pwned` $(touch pwned); touch pwned\n* EOF ${HOME} \\ -e é\t| a[$(touch pwned)] 日本 end"""
 
@@ -130,10 +132,11 @@ EXACT = {
     "a function": "f() { printf %s ${x}; }\nf",
     "an array": 'a=(1 ${x}); printf %s "${a[1]}"',
     "after a shift in arithmetic": "v=$((1 << 2))\nprintf %s ${x}",
-    "a here-string": 'IFS= read -r -d "" v <<< ${x}.; printf %s "${v%.?}"',
-    "a nested shell": "bash -c 'printf %s ${x}'",
-    "a nested shell, double": 'bash -c "printf %s ${x}"',
-    "eval": "eval 'printf %s ${x}'",
+    "a here-string": "head --bytes=-1 <<< ${x}",
+    "after a shell": "bash -c : && eval : ; printf %s ${x}",
+    "after a sourced file": ". /dev/null\nprintf %s ${x} | cat",
+    "a pipeline": "printf %s ${x} |\n cat",
+    "an exported variable": 'export V=${x}; printf %s "$V"',
     "after a here-document": "cat >/dev/null <<'E'\n'\"`$(\nE\nprintf %s ${x}",
     "a test": '[[ "${x}" == ${x} ]] && printf %s ${x}',
 }
@@ -153,6 +156,9 @@ ANYWHERE = {
     "an arithmetic loop": "for ((i = ${x}; i < 1; i++)); do echo $i; break; done",
     "a comparison": "[[ ${x} -eq 1 ]] && echo yes",
     "the other side of a comparison": '[[ 1 -lt "${x}" ]] && echo yes',
+    "an integer variable, later": "declare -i v\nv=${x}",
+    "a nested shell": "bash -c 'printf %s ${x}'",
+    "a list's subscript": "a=([${x}]=1)",
     "let": "let v=${x}",
     "an integer variable": "declare -i v=${x}; echo $v",
     "a subscript": "a=(1 2); echo ${a[${x}]}",
@@ -223,6 +229,60 @@ def test_a_hostile_value_is_executed_nowhere(place: str) -> None:
             run(ANYWHERE[place], {"x": text})
         except UnsafeValue as error:
             assert "x=" in str(error) or "'x'" in str(error)  # noqa: PT017  (both ways are fine)
+
+
+AGAIN = [
+    "eval echo ${p}", "eval x='${p}'", 'eval x="${p}"', 'echo; eval "x=${p}"', "trap \"echo ${p}\" EXIT",
+    "trap 'echo ${p}' EXIT", 'bash -c "echo ${p}"', "bash -c 'echo ${p}'", 'bash --norc -c "echo ${p}"',
+    'bash -O extglob -c "echo ${p}"', "bash -c -- 'echo ${p}'", "bash -c $'echo ${p}'", "/bin/sh -c 'echo ${p}'",
+    '"$BASH" -c "echo ${p}"', "su -c \"echo ${p}\"", "env bash -c 'echo ${p}'", "bash <<EOF\necho ${p}\nEOF\n",
+    "cat <<EOF | bash\necho ${p}\nEOF\n", "cat <<EOF |\n${p}\nEOF\n  bash", "cat <<'EOF' | bash\necho ${p}\nEOF\n",
+    'bash <<< "echo ${p}"', 'echo "echo ${p}" | bash', 'echo "echo ${p}" |\n\n# a comment\n bash',
+    "echo ${p} | xargs -I@ bash -c @",
+    "source <(echo ${p})", ". <(echo ${p})", "true && . <(echo ${p})", "bash <(echo ${p})", "echo ${p} > >(bash)",
+    "{ echo a; echo ${p}; } | bash", "for i in 1; do\n echo ${p}\ndone | bash", "if true; then echo ${p}; fi | bash",
+    "( echo a; echo ${p} ) | bash", "{ cd .; bash; } <<EOF\n${p}\nEOF\n", "exec > >(bash)\necho ${p}",
+    "echo `eval echo ${p}`", 'v="$(eval echo ${p})"', "cat <<EOF\n$(eval echo ${p})\nEOF\n",
+    "eval \\\n echo ${p}",
+    "[[ -v ${p} ]]", "[[ a == a && -v ${p} ]]", "[[ a == a &&\n -v ${p} && b ]]", "[[ a || 1 -eq ${p} ]]",
+    "test -v ${p}", "[ -v ${p} ]", "printf -v ${p} 1", "read ${p} <<< 1",
+    "declare -n r=${p}; echo $r",
+    "declare -n r; r=${p}; echo $r", "declare -i v; v=${p}", "declare ${p}=1", "let ${p}=1",
+    "f() { local ${p}=1; }; f", "readonly ${p}=1", "mapfile ${p} <<< 1", "a=(1); unset a ${p}", "let v=${p}",
+    "[[ 1 -eq ${p} ]]", "python3 -c \"import os; '${p}'\"", "python3 <<EOF\nimport os\n'${p}'\nEOF\n",
+    "awk 'BEGIN { x = \"${p}\" }'", "echo a | sed 's/a/${p}/'",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("template", AGAIN)
+def test_a_value_is_refused_where_a_command_would_parse_it_again(template: str) -> None:
+    for value in (
+        "$(touch PWN)",
+        "x[$(touch PWN)]",
+        "`touch PWN`",
+        "'; touch PWN; '",
+        "/;e touch PWN;#",
+        '"; touch PWN #',
+    ):
+        with pytest.raises(UnsafeValue, match=r"^p="):
+            run(template, {"p": value})
+
+
+@pytest.mark.parametrize("template", AGAIN)
+def test_a_harmless_value_is_refused_nowhere(template: str) -> None:
+    for value in ("gzip-9", "a/b.txt", 7, -0.5, True, None, ""):
+        if "1 -eq" in template or template.startswith("let"):
+            value = 3
+        assert templates.render(template, ["p"], {"p": value}).strip()
+
+
+def test_the_message_of_a_refused_value_says_what_to_do() -> None:
+    with pytest.raises(UnsafeValue) as refused:
+        templates.render("echo ${p} | bash", ["p"], {"p": "a b"})
+    assert str(refused.value) == (
+        "p='a b' cannot be put into a command that has 'bash' in it, which may run it as code: let what is run there "
+        'read "$TUNESMITH_PARAM_P", or use only letters, digits and _ @ % + = : , . / -'
+    )
 
 
 @given(st.sampled_from(sorted(ANYWHERE)), values)
@@ -316,3 +376,17 @@ def test_a_long_template_is_rendered_fast() -> None:
     templates.render(script, ["x"], {"x": "c d"})
     assert time.perf_counter() - begun - first < first
     assert first < 20
+
+
+# Slips
+
+
+@pytest.mark.parametrize("expansion", ["${x:-9}", "${x%.*}", "${#x}", "${!x}", "${x:-${n}}", "${x[0]}"])
+def test_an_expansion_of_a_parameter_that_is_left_to_bash_is_told(expansion: str) -> None:
+    wanted = spec(tool=CommandTool(command=f"echo {expansion}"))
+    assert slips(wanted) == (f"`{expansion}` is left to bash, where x is not set; write ${{x}}",)
+
+
+@pytest.mark.parametrize("template", ["echo ${x} $x", "x=${x}; echo ${x:-9}", "echo \\${x:-9}", "echo ${other:-9}"])
+def test_other_expansions_are_no_slips(template: str) -> None:
+    assert slips(spec(tool=CommandTool(command=template))) == ()

@@ -121,9 +121,7 @@ class CommandRun:
         finally:
             patterns.close()
 
-    def _take_in(
-        self, patterns: Patterns, ended: Ended, watch: Callable[[], str | None]
-    ) -> tuple[Ended, str | None]:
+    def _take_in(self, patterns: Patterns, ended: Ended, watch: Callable[[], str | None]) -> tuple[Ended, str | None]:
         """Wait for the patterns to see what the ended command printed, not beyond the trial's time or a stop."""
         now = time.monotonic()
         last = now + (TAKE_IN_S if ended.stopped is None else STOPPED_TAKE_IN_S)

@@ -1,7 +1,7 @@
-"""Where in a shell script a position lies: in a plain word, in quotes, in a here-document, in arithmetic, in a comment.
+"""Where in a shell script a position lies (in a plain word, in quotes, in a here-document, ...), and in which command.
 
-A small lexer of bash. Where it guesses wrong, a value is split into words or stays a variable's name; it is never run,
-because what is put there is a reference to a variable, which bash does not parse again.
+A small lexer of bash. Where it guesses wrong, a value is split into words or stays a variable's name: what is put there
+is a reference to a variable, which bash does not parse again by itself (commands.py knows what makes it do so).
 """
 
 from __future__ import annotations
@@ -25,8 +25,6 @@ class Place(Enum):
     VERBATIM = auto()
     ARITHMETIC = auto()
     COMMENT = auto()
-    #: a script in double quotes, for `sh -c` or `eval`
-    INNER = auto()
 
 
 @dataclass
@@ -59,29 +57,49 @@ class Document:
     """Whether it stands inside of quotes, which a value's own quotes would end."""
 
 
-QUOTES = (Place.DOUBLE, Place.HEREDOC, Place.INNER)
+QUOTES = (Place.DOUBLE, Place.HEREDOC)
 BEFORE_COMMANDS = frozenset({"then", "do", "else", "elif", "if", "while", "until", "time", "case", "esac"})
 OPERATOR = re.compile(
     r"""<<(-?)[ \t]*((?:'[^'\n]*'|"[^"\n]*"|\\.|[^\s'"\\;&|<>()$`])+)""",
 )
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-SCRIPT_FOLLOWS = re.compile(r"(?:\b(?:ba|da|z|k)?sh\s+(?:-\w+\s+)*-\w*c|\beval)\s+\Z")
 LOOK_BACK = 200
-"""Characters before a position that are looked at."""
+"""Characters before a position that are looked at for a `for`."""
 
 
 class Lexer:
-    """Finds the place of every character of a script."""
+    """Finds the place of every character of a script, and the number of the command that it belongs to.
+
+    A command is an element of the outermost list: a whole pipeline, with its here-documents and all that is nested.
+    """
 
     def __init__(self, script: str, outermost: Frame | None = None) -> None:
         self.script = script
         self.places: list[Place] = [Place.WORD] * len(script)
+        self.commands: list[int] = [0] * len(script)
         self.documents: list[Document] = []
         self.frames = [outermost or Frame("", command=True, own_word=True)]
-        self.pending: list[tuple[str, bool, bool]] = []
-        self.index = 0
+        self.pending: list[tuple[str, bool, bool, int]] = []
+        self.index = self.command = 0
+        self.piped = self.tests = False
         while self.index < len(script):
+            begin, outside = self.index, len(self.frames) == 1
             self._step()
+            self._attribute(begin, outside and len(self.frames) == 1)
+
+    def _attribute(self, begin: int, outside: bool) -> None:
+        """Note which command the step belonged to; begin the next one after an operator of the outermost list."""
+        char, before, after = (self.script[i : i + 1] for i in (begin, max(0, begin - 1), begin + 1))
+        end = begin + 1 if char == "\n" else self.index  # what follows a newline are here-documents
+        self.commands[begin:end] = [self.command] * len(self.commands[begin:end])
+        if self.script[begin : begin + 2] in ("[[", "]]") and outside:
+            self.tests = char == "["
+        redirects = before in "<>" or after == ">" or before == "|"
+        ends = char == ";" or (char == "&" and not redirects) or (char == "\n" and not self.piped)
+        if outside and ends and not self.tests:
+            self.command += 1
+        if char not in " \t\n" and self.places[begin] is not Place.COMMENT:
+            self.piped = char == "|" or (char == "&" and before == "|")
 
     def _step(self) -> None:
         top, char = self.frames[-1], self.script[self.index]
@@ -184,24 +202,9 @@ class Lexer:
             self._word(top, char)
 
     def _quote(self, top: Frame, char: str) -> None:
-        script = SCRIPT_FOLLOWS.search(self.script, max(0, self.index - LOOK_BACK), self.index) is not None
         top.start = False
-        if char == '"':
-            self.frames.append(Frame('"', Place.INNER if script else Place.DOUBLE))
-        elif script:
-            end = self.script.find("'", self.index + 1)
-            self._nest(self.index + 1, len(self.script) if end < 0 else end, None)
-            return
-        else:
-            self.frames.append(Frame("'", Place.SINGLE))
+        self.frames.append(Frame('"', Place.DOUBLE) if char == '"' else Frame("'", Place.SINGLE))
         self.index += 1
-
-    def _nest(self, start: int, end: int, outermost: Frame | None) -> None:
-        """A part that is a script, or an expanded text, of its own."""
-        inner = Lexer(self.script[start:end], outermost)
-        self.places[start:end] = inner.places
-        self.documents += [Document(d.start + start, d.end + start, d.delimiter, True) for d in inner.documents]
-        self.index = min(end + 1, len(self.script))
 
     def _parenthesis(self, top: Frame, char: str) -> None:
         if char == ")" and top.cases:
@@ -249,20 +252,21 @@ class Lexer:
             return
         raw = operator.group(2)
         delimiter = re.sub(r"\\(.)|['\"]", r"\1", raw)
-        self.pending.append((delimiter, raw != delimiter, operator.group(1) == "-"))
+        self.pending.append((delimiter, raw != delimiter, operator.group(1) == "-", self.command))
         self.index = operator.end()
 
     def _here_documents(self) -> None:
         pending, self.pending = self.pending, []
         fragile = any(frame.closer == "`" for frame in self.frames)
-        for delimiter, verbatim, tabs in pending:
+        for delimiter, verbatim, tabs, command in pending:
             start = self.index
             end, after = self._end_of(start, delimiter, tabs)
+            self.commands[start:after] = [command] * (after - start)
             if verbatim:
                 self.places[start:end] = [Place.VERBATIM] * (end - start)
                 self.documents.append(Document(start, end, delimiter, fragile))
             else:
-                self._nest(start, end, Frame("", Place.HEREDOC))
+                self.places[start:end] = Lexer(self.script[start:end], Frame("", Place.HEREDOC)).places
             self.index = after if self.script[after : after + 1] == ")" else min(after + 1, len(self.script))
 
     def _end_of(self, start: int, delimiter: str, tabs: bool) -> tuple[int, int]:
@@ -271,30 +275,6 @@ class Lexer:
         line = re.compile(("^\t*" if tabs else "^") + re.escape(delimiter) + end, re.MULTILINE)
         found = line.search(self.script, start)
         return found.span() if found else (len(self.script), len(self.script))
-
-
-OPERAND = r"-(?:eq|ne|lt|le|gt|ge)"
-EVALUATED_BEFORE = re.compile(
-    rf"\[\[[^\n]*\s{OPERAND}\s+\S*\Z"  # [[ a -eq HOLE
-    r"|(?:\A|[\s;&|({])let\s[^\n;&|]*\Z"  # let a=HOLE
-    r"|\b(?:declare|typeset|local|readonly|export)\s+-\w*i\w*\s[^\n;&|]*\Z"  # declare -i a=HOLE
-    r"|\$\{\w+(?:\[[^]]*\])?:(?![-=?+])(?:[^{}]|\{[^{}]*\})*\Z"  # ${a:HOLE}
-)
-EVALUATED_AFTER = re.compile(rf"\S*\s+{OPERAND}\s")
-SUBSCRIPT = re.compile(r"[A-Za-z_]\w*\[[^]\s]*\Z")
-
-
-def evaluated(script: str, start: int, end: int) -> bool:
-    """Whether bash reckons with what stands there, though it is outside of `$(( ))`."""
-    before = script[max(0, start - LOOK_BACK) : start]
-    if EVALUATED_BEFORE.search(before):
-        return True
-    return re.search(r"\[\[[^\n]*\Z", before) is not None and EVALUATED_AFTER.match(script, end) is not None
-
-
-def subscript(script: str, start: int) -> bool:
-    """Whether it stands in an array's subscript, which bash expands once more when the array is an indexed one."""
-    return SUBSCRIPT.search(script[max(0, start - LOOK_BACK) : start]) is not None
 
 
 def escaped(script: str, position: int) -> bool:

@@ -1,10 +1,14 @@
-"""Command templates: `${x}` and `$x` of declared parameters become values, and no value can become a command.
+"""Command templates: `${x}` and `$x` of declared parameters become values, and a value does not become a command.
 
 A value of harmless characters stands in the script as it is. Any other one is put there as a reference to an
 environment variable, which bash expands after parsing, so that quotes, `;` or `$(...)` inside a value stay text. Around
 the reference go the quotes that its place needs: none inside double quotes or a here-document, double quotes outside of
-quotes, and single quotes closed and opened again inside single quotes. Where bash would evaluate even an expanded
-variable (arithmetic), only numbers are taken.
+quotes, and single quotes closed and opened again inside single quotes.
+
+Where the command around it would parse the expanded text again (`eval`, a shell, `trap`, `[[ -v`, ...; commands.py has
+the list), such a value is refused, and in arithmetic everything but numbers is. Not covered is what a script does later
+with a value that it has put into a variable, a function's argument or a file of its own (`v=${x}; eval "$v"`), and what
+other programs take for code than those of the list.
 """
 
 from __future__ import annotations
@@ -16,7 +20,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePath
 
-from tuners.tools.places import Document, Lexer, Place, escaped, evaluated, second_dollar, subscript
+from tuners.tools.commands import dangers, reckons, subscript
+from tuners.tools.places import Document, Lexer, Place, escaped, second_dollar
 from tunesmith.domain import Scalar
 
 HARMLESS = re.compile(r"[A-Za-z0-9_@%+=:,./-]*\Z")
@@ -88,6 +93,8 @@ class _Hole:
     place: Place
     subscript: bool
     redirected: bool
+    danger: str | None
+    """What makes the command around it take a value for code."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +111,9 @@ def _parse(template: str, declared: tuple[str, ...], shell: bool) -> _Parsed:
     if not found:
         return _Parsed((), ())
     lexer = Lexer(template) if shell else None
+    dangerous = dangers(template, lexer) if lexer else {}
     holes = [
-        _hole(template, match, lexer)
+        _hole(template, match, lexer, dangerous)
         for match in found
         if not escaped(template, match.start()) and not second_dollar(template, match.start())
     ]
@@ -113,10 +121,10 @@ def _parse(template: str, declared: tuple[str, ...], shell: bool) -> _Parsed:
     return _Parsed(tuple(holes), tuple(documents))
 
 
-def _hole(template: str, match: re.Match[str], lexer: Lexer | None) -> _Hole:
+def _hole(template: str, match: re.Match[str], lexer: Lexer | None, dangerous: Mapping[int, str]) -> _Hole:
     start, end = match.span()
     place = lexer.places[start] if lexer else Place.WORD
-    if place in (Place.WORD, Place.DOUBLE) and evaluated(template, start, end):
+    if place in (Place.WORD, Place.DOUBLE) and reckons(template, start, end):
         place = Place.ARITHMETIC
     return _Hole(
         start,
@@ -125,11 +133,17 @@ def _hole(template: str, match: re.Match[str], lexer: Lexer | None) -> _Hole:
         place,
         subscript=subscript(template, start),
         redirected=template[end : end + 1] in ("<", ">"),
+        danger=dangerous.get(lexer.commands[start]) if lexer else None,
     )
 
 
 def _fill(hole: _Hole, text: str, variable: str, is_text: bool) -> str:
     reference = "${" + variable + "}"
+    if hole.danger is not None and not HARMLESS.match(text) and not _number_in_arithmetic(hole, text):
+        raise UnsafeValue(
+            f"{hole.name}={text!r} cannot be put into a command that has {hole.danger!r} in it, which may run it as "
+            f'code: let what is run there read "${variable}", or use only letters, digits and _ @ % + = : , . / -'
+        )
     if hole.place is Place.VERBATIM:
         return text
     if hole.place is Place.ARITHMETIC:
@@ -138,17 +152,19 @@ def _fill(hole: _Hole, text: str, variable: str, is_text: bool) -> str:
                 f"{hole.name}={text!r} is no number, but the script reckons with it (arithmetic runs code)"
             )
         return f"({text})" if text.startswith("-") else text
-    if hole.subscript and is_text and re.search(r"[$`[\]]", text):
+    if hole.subscript and is_text and re.search(r"[$`[\]]|TUNESMITH_", text):
         raise UnsafeValue(f"{hole.name}={text!r} cannot be put into an array's subscript: bash may run code in it")
     if hole.place is Place.HEREDOC:
         return reference if is_text else text  # a literal text could be the delimiter
     if HARMLESS.match(text) and not (hole.redirected and text.isdigit()):  # `2>file` means something else
         return text
-    if hole.place is Place.INNER:
-        return f'\\"\\{reference}\\"'
     single = {Place.SINGLE: f"'\"{reference}\"'", Place.ANSI: f"'\"{reference}\"$'"}
     bare = hole.place in (Place.DOUBLE, Place.COMMENT)
     return reference if bare else single.get(hole.place, f'"{reference}"')
+
+
+def _number_in_arithmetic(hole: _Hole, text: str) -> bool:
+    return hole.place is Place.ARITHMETIC and NUMBERS.match(text) is not None
 
 
 def _fill_foreign(hole: _Hole, text: str, variable: str, is_text: bool) -> str:

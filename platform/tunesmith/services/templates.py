@@ -1,4 +1,4 @@
-"""Slips in command templates: a `$name` that no parameter has, but that looks like a parameter's misspelt name."""
+"""Slips in command templates: a misspelt parameter's name, and a parameter inside of what only bash expands."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ import re
 from tunesmith.domain import CommandTool, ExperimentSpec
 
 USED = re.compile(r"(?<![\\$])\$(?:\{([A-Za-z_]\w*)[^}]*\}|([A-Za-z_]\w*))")
+OF_BASH = re.compile(
+    r"(?<![\\$])\$\{(?:[#!]([A-Za-z_]\w*)[^}]*|([A-Za-z_]\w*)[^}\w](?:[^{}]|\{[^{}]*\})*)\}"  # ${#name}, ${name:-9}
+)
 ASSIGNED = re.compile(
     r"(?:^|[\s;&|({`])([A-Za-z_]\w*)(?:\[[^]]*\])?\+?="  # name=, name+=, name[i]=
     r"|\b(?:for|select)\s+([A-Za-z_]\w*)"
@@ -29,18 +32,31 @@ ALIKE = 0.75
 
 
 def slips(spec: ExperimentSpec) -> tuple[str, ...]:
-    """A warning for each name in the templates that is probably a misspelt parameter."""
+    """A warning for each name in the templates that is probably a misspelt parameter, or that only bash expands."""
     if not isinstance(spec.tool, CommandTool):
         return ()
     templates = [text for text in (spec.tool.setup, spec.tool.command, spec.tool.finish) if text]
     declared = [parameter.name for parameter in spec.space]
+    assigned = {name for text in templates for name in _assigned(text)}
+    left = (
+        f"`{expansion}` is left to bash, where {name} is not set; write ${{{name}}}"
+        for expansion, name in _left_to_bash(templates)
+        if name in declared and name not in assigned
+    )
+    return (*left, *_misspelt(templates, declared, assigned))
+
+
+def _left_to_bash(templates: list[str]) -> list[tuple[str, str]]:
+    """The expansions that are no holes, and the name in each."""
+    found = (match for text in templates for match in OF_BASH.finditer(text))
+    return list(dict.fromkeys((match[0], match[1] or match[2]) for match in found))
+
+
+def _misspelt(templates: list[str], declared: list[str], assigned: set[str]) -> tuple[str, ...]:
     used = dict.fromkeys(match[1] or match[2] for text in templates for match in USED.finditer(text))
     suspects = [
         name for name in used if name not in declared and name not in USUAL and not name.startswith("TUNESMITH_")
     ]
-    if not suspects:
-        return ()
-    assigned = {name for text in templates for name in _assigned(text)}
     near = ((name, _nearest(name, declared)) for name in suspects if name not in assigned)
     return tuple(
         f"the template uses ${{{name}}}, which is no parameter and is left to bash; did you mean ${{{parameter}}}?"
