@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from ray import serve
 from ray.serve import Application
 
+from tunesmith.journal import keep_journal
 from tunesmith.settings import Settings, load_settings
 
 MAX_ONGOING = 5000
@@ -56,6 +57,7 @@ def _build(environ: Mapping[str, str]) -> FastAPI:
 
     os.environ.update(environ)
     settings: Settings = load_settings()
+    keep_journal(settings, "api")
     application = build(settings, Cluster(settings))
     if settings.api_key is None:
         application.add_middleware(LoopbackOnly)

@@ -15,6 +15,7 @@ from ray.exceptions import RayActorError
 
 from tuners.names import NAMESPACE, RUNNER
 from tunesmith.errors import DatabaseUnavailable
+from tunesmith.journal import keep_journal
 from tunesmith.settings import load_settings
 from tunesmith.store import open_store
 
@@ -31,6 +32,7 @@ class Dispatcher:
         os.environ.update(environ)
         self.environ = dict(environ)
         self.settings = load_settings()
+        keep_journal(self.settings, "dispatcher")
         self.store = open_store(self.settings.database)
         self.rung = threading.Event()
         self.stopping = False

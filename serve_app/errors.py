@@ -20,13 +20,17 @@ from tunesmith.errors import (
     InvalidBody,
     MethodNotAllowed,
     NotFound,
+    StateForbids,
     TunesmithError,
     from_body,
 )
+from tunesmith.schemas.words import in_words
 
 log = logging.getLogger("tunesmith.api")
 SESSIONS = "/api/v1/sessions"
 """The surface that answers 422 to a malformed body, where all others answer 400."""
+IN_EXPERIMENT_WORDS = ("/api/v1/experiments", "/api/v1/jobs")
+"""The surface that calls states by `EXPERIMENT_WORDS`."""
 
 
 def install(app: FastAPI) -> None:
@@ -65,6 +69,8 @@ class Guard:
 
 async def _tunesmith(request: Request, error: Exception) -> Response:
     assert isinstance(error, TunesmithError)
+    if isinstance(error, StateForbids) and request.url.path.startswith(IN_EXPERIMENT_WORDS):
+        error = in_words(error)
     if error.status >= 500:
         log.warning("%s %s: %s", request.method, request.url.path, error.message)
     unprocessable = isinstance(error, InvalidBody) and request.url.path.startswith(SESSIONS)

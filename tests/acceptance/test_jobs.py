@@ -124,7 +124,7 @@ def test_events_tell_every_state_and_every_trial_once_and_can_be_resumed(client:
     kinds = [event.kind for event in events]
     assert kinds.count("trial") == 5
     states = [event.data["state"] for event in events if event.kind == "state"]
-    assert states == ["queued", "running", "succeeded"]
+    assert states == ["queued", "started", "finished"]
     assert [event.seq for event in job.events(last_event_id=events[2].seq)] == [event.seq for event in events[3:]]
 
 

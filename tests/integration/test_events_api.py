@@ -60,7 +60,8 @@ class TestEvents:
         assert (answer.headers["Cache-Control"], answer.headers["X-Accel-Buffering"]) == ("no-store", "no")
         story = parsed(answer.text)
         assert [(seq, kind) for seq, kind, _ in story] == [(1, "state"), (2, "state"), (3, "trial"), (4, "state")]
-        assert [data["job_status"] for _, kind, data in story if kind == "state"] == ["queued", "started", "finished"]
+        for word in ("job_status", "state"):
+            assert [data[word] for _, kind, data in story if kind == "state"] == ["queued", "started", "finished"]
         assert story[2][2]["values"] == [1.5]
 
     @pytest.mark.parametrize("how", ["header", "query"])

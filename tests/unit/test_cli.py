@@ -151,9 +151,15 @@ class TestExitCodes:
 
     def test_not_found_is_4(self, server: StandIn) -> None:
         server.on("GET /api/v1/jobs/job-9", refusal(JobNotFound("No job has the id 'job-9'")))
-        shown = run("job", "job-9", "--json", url=server.url)
+        shown = run("job", "job-9", url=server.url)
         assert (shown.exit_code, shown.stdout) == (4, "")
         assert shown.stderr == "error: No job has the id 'job-9'\n"
+
+    def test_with_json_the_error_is_its_body_on_stderr(self, server: StandIn) -> None:
+        server.on("GET /api/v1/jobs/job-9", refusal(JobNotFound("No job has the id 'job-9'")))
+        shown = run("job", "job-9", "--json", url=server.url)
+        assert (shown.exit_code, shown.stdout) == (4, "")
+        assert json.loads(shown.stderr) == JobNotFound("No job has the id 'job-9'").body()
 
     def test_a_conflict_is_5(self, server: StandIn, spec: str) -> None:
         server.on("POST /api/v1/experiments/1/trials", refusal(JobActive(job_id="job-7")))

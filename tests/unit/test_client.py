@@ -19,6 +19,7 @@ from tunesmith import (
     ConnectionFailed,
     ExperimentNotFound,
     ExperimentRequest,
+    Forbidden,
     InvalidBody,
     JobActive,
     NotFound,
@@ -71,9 +72,10 @@ class TestErrors:
         assert caught.value.details == {"field": "x"}
 
     def test_an_answer_without_the_error_body_is_classed_by_its_status(self, server: StandIn) -> None:
-        server.on("GET /health", Reply("<html>", 404))
-        with Client(server.url) as client, pytest.raises(NotFound, match="404"):
+        server.on("GET /health", Reply("<html>", 403))
+        with Client(server.url) as client, pytest.raises(Forbidden, match="403"):
             client.health()
+        assert len(server.received) == 1
 
     def test_no_answer_says_which_url_and_what_to_do(self) -> None:
         with socket.socket() as taken:
@@ -135,6 +137,20 @@ class TestRetries:
         with Client(server.url, retries=1) as client, pytest.raises(Unavailable):
             client.health()
         assert len(server.received) == 2
+
+    @pytest.mark.parametrize("status", [404, 500])
+    @pytest.mark.parametrize("body", ["Path '/api/v1/jobs/job-1' not found.", {"message": "no route"}])
+    def test_what_a_proxy_says_while_the_platform_restarts_is_tried_again(
+        self, server: StandIn, client: Client, status: int, body: Any
+    ) -> None:
+        server.on("GET /api/v1/jobs/job-1", [Reply(body, status), Reply(enveloped())])
+        assert client.job("job-1").info.job_status == "started"
+        assert len(server.received) == 2
+
+    def test_a_proxy_that_goes_on_so_makes_the_platform_unavailable(self, server: StandIn) -> None:
+        server.on("GET /health", Reply("Not Found", 404, NOW))
+        with Client(server.url, retries=1) as client, pytest.raises(Unavailable, match=r"404.*not as a tunesmith"):
+            client.health()
 
     def test_a_refused_request_is_not_tried_again(self, server: StandIn, client: Client) -> None:
         server.on("POST /api/v1/experiments", refusal(InvalidBody("no")))
@@ -294,6 +310,15 @@ class TestJobs:
         down = refusal(Unavailable(), NOW)
         server.on("GET /api/v1/jobs/job-1", [Reply(enveloped()), *[down] * 8, Reply(enveloped(status="finished"))])
         assert client.job("job-1").wait().job_status == "finished"
+
+    def test_waiting_and_following_outlast_a_proxy_without_a_route(self, server: StandIn) -> None:
+        lost = Reply("Path not found. Ping /-/routes", 404)
+        server.on("GET /api/v1/jobs/job-1", [Reply(enveloped()), lost, Reply(enveloped(status="finished"))])
+        server.on(EVENTS, [lost, Reply(chunks=(sse(1, "state", state="finished"),), headers=SSE)])
+        with Client(server.url, retries=0) as client:
+            job = client.job("job-1")
+            assert job.wait().job_status == "finished"
+            assert [event.seq for event in job.events()] == [1]
 
     def test_waiting_has_an_end(self, running: Any) -> None:
         with pytest.raises(TimeoutError, match="job-1 is still started"):

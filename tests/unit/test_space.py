@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tunesmith.domain import Parameter, Space, same_scalar, space_of
+from tunesmith.domain import CommandTool, ExperimentSpec, Parameter, Space, same_scalar, space_of
 
 NUMBERS = st.floats(-1e12, 1e12)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8)
@@ -200,3 +200,36 @@ def test_a_space_that_does_not_hold_together_is_refused(second: dict[str, Any], 
     first = [{"name": "x", "minimum": 0, "maximum": 1}, {"name": "a", "type": "int", **RANGE}]
     with pytest.raises(ValidationError, match=complaint):
         space_of([*first, {**RANGE, **second}])
+
+
+def content_of(**parameter: Any) -> str:
+    space = space_of([{"name": "n", **parameter}])
+    return ExperimentSpec(tool_name="t", tool=CommandTool(command="true"), space=space).content_hash
+
+
+def test_an_int_parameters_range_is_written_in_ints() -> None:
+    parameter = Parameter.model_validate({"name": "n", "type": "int", "minimum": 1.0, "maximum": 9, "step": 2.0})
+    assert '"minimum":1,"maximum":9,"log":false,"step":2,' in parameter.model_dump_json()
+    assert '"minimum":1.0,' in Parameter(name="x", minimum=1, maximum=2).model_dump_json()
+
+
+@pytest.mark.parametrize("said", [{"minimum": 1.0}, {"step": 1}, {"step": 1.0}, {"when": {}}, {"log": False}])
+def test_what_says_nothing_new_is_the_same_content(said: dict[str, Any]) -> None:
+    plain = {"type": "int", "minimum": 1, "maximum": 9}
+    assert content_of(**plain | said) == content_of(**plain)
+    assert content_of(**plain, step=2) != content_of(**plain)
+
+
+def test_a_float_parameter_with_step_1_is_not_one_without() -> None:
+    plain = {"type": "float", "minimum": 1, "maximum": 9}
+    assert content_of(**plain, step=1) != content_of(**plain)
+
+
+@pytest.mark.parametrize("choices", [[1, 1.0], [True, True], ["a", "b", "a"], [None, None]])
+def test_equal_choices_are_refused_however_they_are_written(choices: list[Any]) -> None:
+    with pytest.raises(ValidationError, match="stands there twice"):
+        Parameter(name="c", type="categorical", choices=tuple(choices))
+
+
+def test_choices_that_differ_in_type_are_two() -> None:
+    assert len(Parameter(name="c", type="categorical", choices=(1, True, "1", 0, False, None)).choices or ()) == 6

@@ -7,9 +7,15 @@ from typing import Annotated
 
 import typer
 
+from tunesmith.cli.output import remember_json
 from tunesmith.client import Client
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json", callback=remember_json, help="Print JSON on stdout, and nothing else there; errors as JSON."
+    ),
+]
 Url = Annotated[
     str | None,
     typer.Option(

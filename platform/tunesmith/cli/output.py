@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from contextvars import ContextVar
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +18,7 @@ from tunesmith.errors import TunesmithError
 
 PIPE_WIDTH = 200
 """Columns where stdout is no terminal that could say how wide it is."""
+_as_json: ContextVar[bool] = ContextVar("as_json", default=False)
 
 
 def console() -> Console:
@@ -27,6 +29,12 @@ def console() -> Console:
 def stderr() -> Console:
     """The console for everything that is no result."""
     return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def remember_json(asked: bool) -> bool:
+    """The callback of `--json`: errors are JSON too, also those that are only seen when the command has ended."""
+    _as_json.set(asked)
+    return asked
 
 
 def print_json(value: Any) -> None:
@@ -75,7 +83,13 @@ def warn(message: str) -> None:
 
 
 def print_error(error: TunesmithError) -> None:
-    """One red line on stderr, and below it what the details add: the fields that were refused."""
+    """One red line on stderr, and below it what the details add: the fields that were refused.
+
+    With `--json`, the error's body as a JSON document on stderr instead.
+    """
+    if _as_json.get():
+        sys.stderr.write(json.dumps(_jsonable(error.body()), ensure_ascii=False) + "\n")
+        return
     screen = stderr()
     screen.print(f"[red]error:[/] {escape(' '.join(error.message.split()))}")
     for line in _detail_lines(error):

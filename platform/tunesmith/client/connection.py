@@ -15,12 +15,14 @@ from pydantic_core import to_jsonable_python
 
 import tunesmith
 from tunesmith.client.retry import Transient, retrying
-from tunesmith.errors import ConnectionFailed, InvalidBody, TunesmithError, from_body
+from tunesmith.errors import ConnectionFailed, InvalidBody, TunesmithError, Unavailable, from_body
 
 LOST = (httpx2.NetworkError, httpx2.RemoteProtocolError)
 """The connection broke or never came about: worth another try."""
 BUSY = (429, 502, 503, 504)
 """Answers that are worth another try; 502 and 504 are a proxy's words for "nobody answers behind me"."""
+NOBODY = (404, 408, 421)
+"""With a body that is not ours, the words of a proxy whose service is away: a platform names what it does not find."""
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -107,10 +109,20 @@ class Connection:
             raise Transient(self._unreachable(error)) from error
         except httpx2.TransportError as error:
             raise self._unreachable(error) from error
-        failure = _error_of(response)
-        if response.status_code in BUSY:
+        failure = self._error_of(response)
+        if response.status_code in BUSY or isinstance(failure, Unavailable):
             raise Transient(failure, _retry_after_s(response))
         raise failure
+
+    def _error_of(self, response: httpx2.Response) -> TunesmithError:
+        body = _object_in(response)
+        if "code" not in body and (response.status_code in NOBODY or response.status_code >= 500):
+            return Unavailable(
+                f"{self.url} answered {response.status_code} at {response.request.url.path}, but not as a tunesmith "
+                "platform does: it is restarting, or the URL is not its own",
+                url=self.url,
+            )
+        return from_body(response.status_code, body)
 
     def _unreachable(self, error: Exception) -> ConnectionFailed:
         reason = _reason(error)
@@ -150,13 +162,12 @@ def _encoded(body: Any) -> bytes:
         raise InvalidBody(f"This cannot be sent as JSON: {error}") from error
 
 
-def _error_of(response: httpx2.Response) -> TunesmithError:
+def _object_in(response: httpx2.Response) -> dict[str, Any]:
     try:
         body = response.json()
     except ValueError:
-        body = None
-    status = 503 if response.status_code in (502, 504) else response.status_code
-    return from_body(status, body if isinstance(body, dict) else {})
+        return {}
+    return body if isinstance(body, dict) else {}
 
 
 def _retry_after_s(response: httpx2.Response) -> float | None:

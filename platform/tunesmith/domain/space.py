@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from pydantic import Field, field_serializer, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_serializer, field_validator, model_validator
 
 from tunesmith.domain.value import Scalar, Value
 
@@ -42,8 +42,15 @@ class Parameter(Value):
             raise ValueError("must be a finite number")
         return value
 
+    @field_validator("step", "when")
+    @classmethod
+    def _meaningful(cls, value: Any, info: ValidationInfo) -> Any:
+        """What says no more than its absence is absent: equal spaces have equal content."""
+        says_nothing = value == {} or (info.field_name == "step" and value == 1 and info.data.get("type") == "int")
+        return None if says_nothing else value
+
     @field_serializer("minimum", "maximum", "step")
-    def _whole(self, value: float | None) -> float | None:
+    def _whole(self, value: float | None) -> int | float | None:
         return int(value) if value is not None and self.type == "int" else value
 
     @model_validator(mode="after")
@@ -103,7 +110,7 @@ def _check_range(parameter: Parameter) -> None:
         raise ValueError(f"the range from {low:g} to {high:g} is too wide, or its step too small, for floating point")
     if parameter.log and low <= 0:
         raise ValueError(f"a log range needs minimum > 0, not {low:g}")
-    if parameter.log and parameter.step is not None and not (parameter.type == "int" and parameter.step == 1):
+    if parameter.log and parameter.step is not None:
         raise ValueError("log and step cannot be combined; drop one of them")
     if parameter.type == "int":
         for field, number in (("minimum", low), ("maximum", high), ("step", parameter.step or 1)):
@@ -121,13 +128,14 @@ def _check_choices(parameter: Parameter) -> None:
             raise ValueError(f"{field} does not belong to a categorical parameter; remove it")
     if parameter.log:
         raise ValueError("log does not belong to a categorical parameter; remove it")
-    seen = [json.dumps(choice) for choice in parameter.choices]
+    seen: set[tuple[bool, Scalar]] = set()
     for choice in parameter.choices:
         if isinstance(choice, float) and not math.isfinite(choice):
             raise ValueError("choices must be finite")
-    if len(set(seen)) < len(seen):
-        twice = next(choice for choice in seen if seen.count(choice) > 1)
-        raise ValueError(f"choice {twice} stands there twice; list each value once")
+        key = (isinstance(choice, bool), choice)  # as `same_scalar` compares, for ten thousand choices
+        if key in seen:
+            raise ValueError(f"choice {json.dumps(choice)} stands there twice; list each value once")
+        seen.add(key)
 
 
 class Space(Value):

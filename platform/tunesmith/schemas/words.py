@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from typing import Any
 
 from tunesmith.domain import JobState
+from tunesmith.errors import StateForbids
 
 EXPERIMENT_WORDS: Mapping[JobState, str] = {
     JobState.CREATED: "created",
@@ -16,3 +19,17 @@ EXPERIMENT_WORDS: Mapping[JobState, str] = {
     JobState.FAILED: "failed",
     JobState.CANCELLED: "stopped",
 }
+CANONICAL = re.compile(rf"\b({'|'.join(JobState)})\b")
+
+
+def state_in_words(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Details or an event's data, with `state` in this surface's word."""
+    if data.get("state") not in set(JobState):
+        return dict(data)
+    return {**data, "state": EXPERIMENT_WORDS[JobState(data["state"])]}
+
+
+def in_words(error: StateForbids) -> StateForbids:
+    """The refusal of a state change in this surface's words: "The job is finished; it cannot become stopped"."""
+    message = CANONICAL.sub(lambda found: EXPERIMENT_WORDS[JobState(found[0])], error.message)
+    return StateForbids(message, **state_in_words(error.details))
