@@ -39,6 +39,14 @@ class TestPostingAnExperiment:
         assert body["trial_counts"] == {"waiting": 0, "running": 0, "complete": 0, "pruned": 0, "failed": 0}
         assert body["created_at"].endswith("Z")
 
+    def test_an_int_parameters_bounds_come_back_as_ints(self, api: TestClient) -> None:
+        parameter = {"name": "paramA", "type": "int", "minimum": 1.0, "maximum": 3, "step": 1, "when": {}}
+        made = api.post(EXPERIMENTS, json=EXAMPLE_EXPERIMENT | {"parameters": [parameter]})
+        assert '"minimum":1,"maximum":3,' in made.text
+        plain = {"name": "paramA", "type": "int", "minimum": 1, "maximum": 3}
+        again = api.post(EXPERIMENTS, json=EXAMPLE_EXPERIMENT | {"parameters": [plain]})
+        assert (made.status_code, again.status_code) == (201, 200)
+
     def test_the_same_content_is_the_same_experiment(self, api: TestClient) -> None:
         first = post(api)
         again = api.post(EXPERIMENTS, json=dict(reversed(EXAMPLE_EXPERIMENT.items())) | {"tool_name": "SLEEPexample"})
@@ -222,6 +230,14 @@ class TestSteeringJobs:
         assert surroundings.wakes == 5
         forbidden = api.post(f"/api/v1/jobs/{job}/resume")
         assert (forbidden.status_code, forbidden.json()["code"]) == (409, "STATE_FORBIDS")
+
+    def test_a_forbidden_step_is_told_in_this_surfaces_words(self, api: TestClient, sqlite_store: Store) -> None:
+        job = running_job(sqlite_store, new_experiment(sqlite_store))
+        with sqlite_store.write() as tx:
+            tx.end_lease(job.id, str(job.lease_token), JobState.SUCCEEDED)
+        body = api.post(f"/api/v1/jobs/{job.id}/cancel").json()
+        assert body["error"] == body["detail"] == "The job is finished; it cannot become stopped"
+        assert body["details"] == {"job_id": job.id, "state": "finished"}
 
     def test_a_running_job_is_asked_to_stop(self, api: TestClient, sqlite_store: Store) -> None:
         job = running_job(sqlite_store, new_experiment(sqlite_store))
