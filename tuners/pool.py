@@ -141,7 +141,8 @@ class Pool:
         with self.lock:
             for shape, number in self.wanted.items():
                 if self.count(shape) < number:
-                    self.workers[worker_id] = Worker(worker_id, shape)
+                    # A new dict each time: the runner's thread may be walking the old one.
+                    self.workers = {**self.workers, worker_id: Worker(worker_id, shape)}
                     return {
                         "worker_id": worker_id,
                         "runner": self.runner,
@@ -153,7 +154,7 @@ class Pool:
     def release(self, worker_id: str) -> None:
         """Forget a worker that goes home."""
         with self.lock:
-            self.workers.pop(worker_id, None)
+            self.workers = {key: worker for key, worker in self.workers.items() if key != worker_id}
 
     def _run(self) -> None:
         quiet()

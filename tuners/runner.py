@@ -11,7 +11,7 @@ import math
 import os
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -68,9 +68,7 @@ class Runner:
         if self.draining or job.id in self.runs or job.id in self.loading:
             return
         self.loading[job.id] = job
-        task = self.loop.create_task(self._take_up(job))
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        self._spawn(self._take_up(job))
 
     async def exchange(self, worker_id: str, incarnation: str, outcomes: list[Outcome], wait_s: float) -> Any:
         """Take a worker's outcomes and give it its next batch: a Batch, None (ask again), or "leave"."""
@@ -208,7 +206,7 @@ class Runner:
         run.lose(given - {outcome.number for outcome in outcomes}, died)
 
     async def _next_batch(self, worker: Worker) -> Batch | None:
-        while (run := next_job(self.runs.values(), worker, self.pool)) is not None:
+        while self.writer.healthy and (run := next_job(self.runs.values(), worker, self.pool)) is not None:
             run.workers.add(worker.worker_id)
             worker.job_id = run.job.id
             idle = sum(other.job_id is None for other in self.pool.workers.values()) + len(run.workers)
@@ -223,8 +221,6 @@ class Runner:
 
     def _take(self, run: JobRun, sharing: int) -> Batch | None:
         try:
-            if not self.writer.healthy:
-                return None
             return run.take(sharing, self.settings.artifacts, self.settings.terminate_grace_s)
         except Exception:
             run.error = traceback.format_exc()
@@ -264,7 +260,7 @@ class Runner:
 
     def _worker_died(self, worker_id: str, gone: bool) -> None:
         """Tune's thread says that a worker's process died; `gone`: it is not started again."""
-        self.loop.call_soon_threadsafe(lambda: self.tasks.add(self.loop.create_task(self._lose(worker_id, gone))))
+        self.loop.call_soon_threadsafe(lambda: self._spawn(self._lose(worker_id, gone)))
 
     async def _lose(self, worker_id: str, gone: bool) -> None:
         worker = self.pool.workers.get(worker_id)
@@ -354,6 +350,11 @@ class Runner:
         text = f"waiting: no node of the cluster has room for a trial that needs {needs}" if waits else ""
         if text != run.explained:
             run.explained = run.message = text
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self.loop.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
     def _notify(self) -> None:
         self.changed.ring()
