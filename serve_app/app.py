@@ -12,7 +12,7 @@ from serve_app.auth import StaticKey
 from serve_app.context import Context
 from serve_app.limits import BodyLimit
 from serve_app.platform import Alone, Platform
-from serve_app.routes import experiments, health, jobs, trials
+from serve_app.routes import experiments, functions, health, jobs, samplers, trials
 from tunesmith import __version__
 from tunesmith.settings import Settings
 from tunesmith.storage import Storage
@@ -43,7 +43,7 @@ def build(settings: Settings, platform: Platform | None = None, store: Store | N
         lifespan=lifespan,
     )
     app.state.context = here
-    for router in (experiments.router, trials.router, jobs.router, health.router):
+    for router in (experiments.router, trials.router, jobs.router, functions.router, samplers.router, health.router):
         # Not `include_router`, whose matching in two passes takes a third of a request's time.
         app.router.routes.extend(router.routes)
     errors.install(app)

@@ -36,6 +36,10 @@ class Cluster:
         here = {name.removeprefix(prefix) for name in resources if name.startswith(prefix)}
         return frozenset(here) | frozenset(self.settings.node_types)
 
+    def slots(self, cpus: float) -> int | None:
+        """Trials of so many CPUs that the nodes run at once; those that ask for less share a CPU."""
+        return max(1, int(ray.cluster_resources().get("CPU", 1.0) / max(1.0, cpus)))
+
     def ready(self) -> list[str]:
         """What is not ready yet."""
         try:

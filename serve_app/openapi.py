@@ -33,7 +33,8 @@ TAGS = [
     {"name": "experiments", "description": "A tool, its search space and what is better; kept, and found by content."},
     {"name": "trials", "description": "Evaluated points of an experiment."},
     {"name": "jobs", "description": "One request to optimize an experiment each."},
-    {"name": "samplers", "description": "How points are chosen."},
+    {"name": "samplers", "description": "How points are chosen, and how hopeless trials are ended early."},
+    {"name": "functions", "description": "Python functions that are shipped with a job."},
     {"name": "health", "description": "For load balancers and people."},
 ]
 SCHEMAS = "#/components/schemas/"

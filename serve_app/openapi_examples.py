@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tunesmith.schemas.functions import EXAMPLE as EXAMPLE_FUNCTION
 from tunesmith.schemas.requests import EXAMPLE_EXPERIMENT
 
 CONFIGS = [{"parameter_name": "paramA", "value": 1}, {"parameter_name": "paramB", "value": 1}]
@@ -109,6 +110,15 @@ SAMPLER = {
     "constraints": True,
     "mixed_spaces": True,
     "conditional_spaces": True,
+    "define_by_run": True,
+    "available": True,
+    "remedy": None,
+}
+PRUNER = {
+    "name": "median",
+    "description": "Prunes a trial that is worse than the median of the complete ones at the same step.",
+    "options": {"n_warmup_steps": {"default": 0, "minimum": 0, "type": "integer"}},
+    "multi_objective": True,
 }
 EVENT = {
     "id": "3",
@@ -125,6 +135,7 @@ HEALTH = {
 }
 
 BODIES: dict[str, Any] = {
+    "ship_function": EXAMPLE_FUNCTION,
     "create_experiment": EXAMPLE_EXPERIMENT,
     "change_experiment": {"name": "sleep, narrowed", "tags": ["demo"]},
     "submit_job": {"optimizer": {"type": "bayesopt", "n_init": 2, "n_iter": 2}},
@@ -136,6 +147,8 @@ ANSWERS: dict[str, Any] = {
     "get_experiment": {**EXPERIMENT, "job": JOB, "best": TRIAL},
     "change_experiment": {**EXPERIMENT, "tags": ["demo"]},
     "list_samplers": {"samplers": [SAMPLER]},
+    "list_pruners": {"pruners": [PRUNER]},
+    "ship_function": {"digest": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"},
     "submit_job": {"status": "submitted", "job": QUEUED, "warnings": []},
     "list_trials": {"trials": [TRIAL], "next_cursor": "WzNd"},
     "get_trial": {**TRIAL, "measurements": [{"metric": "loss", "step": 1, "value": 0.3}]},

@@ -16,6 +16,10 @@ class Platform(Protocol):
         """The instance types that the cluster has or can start."""
         ...
 
+    def slots(self, cpus: float) -> int | None:
+        """Trials of so many CPUs that it runs at once, as it is now; None when that is not known."""
+        ...
+
     def ready(self) -> list[str]:
         """What is not ready yet, in words; empty when everything is."""
         ...
@@ -30,6 +34,10 @@ class Alone:
     def node_types(self) -> frozenset[str]:
         """None."""
         return frozenset()
+
+    def slots(self, cpus: float) -> int | None:
+        """Nobody knows."""
+        return None
 
     def ready(self) -> list[str]:
         """Always ready."""

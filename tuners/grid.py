@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import NoReturn
 
@@ -62,7 +62,7 @@ def axis(parameter: Parameter, n: int) -> list[Scalar]:
         whole = range(int(low), _geometric_int(parameter, n, dense) + 1)
         return [*whole, *(_geometric_int(parameter, n, i) for i in range(dense + 1, n))]
     if parameter.type == "int" or parameter.step is not None:
-        return [_lattice(parameter, index) for index in _spread(_lattice_size(parameter), n)]
+        return [*map(lattice(parameter), _spread(_lattice_size(parameter), n))]
     value = _geometric if parameter.log else _linear
     return [low, *(min(max(value(low, high, i, n), low), high) for i in range(1, n - 1)), high]
 
@@ -86,7 +86,17 @@ def highest(parameter: Parameter) -> float:
     """The highest value of an int or float parameter: below the maximum where the step does not divide the range."""
     if parameter.type == "float" and parameter.step is None:
         return parameter.bounds[1]
-    return _lattice(parameter, _lattice_size(parameter) - 1)
+    return lattice(parameter)(_lattice_size(parameter) - 1)
+
+
+def lattice(parameter: Parameter) -> Callable[[int], float]:
+    """The values of an int parameter, or of a float one with a step, by their index from 0."""
+    low, high = parameter.bounds
+    if parameter.type == "int":
+        first, step = int(low), int(parameter.step or 1)
+        return lambda index: first + step * index
+    start, width = Decimal(repr(low)), Decimal(repr(parameter.step))
+    return lambda index: min(float(start + width * index), high)  # 0.9, not 0.8999999999999999
 
 
 def _linear(low: float, high: float, i: int, n: int) -> float:
@@ -126,13 +136,6 @@ def _lattice_size(parameter: Parameter) -> int:
     if parameter.type == "int":
         return (int(high) - int(low)) // int(parameter.step or 1) + 1
     return math.floor(min((high - low) / (parameter.step or 1), 1e300) + 1e-9) + 1
-
-
-def _lattice(parameter: Parameter, index: int) -> float:
-    low, high = parameter.bounds
-    if parameter.type == "int":
-        return int(low) + int(parameter.step or 1) * index
-    return min(float(Decimal(repr(low)) + Decimal(repr(parameter.step)) * index), high)  # 0.9, not 0.8999999999999999
 
 
 def _spread(size: int, n: int) -> list[int]:

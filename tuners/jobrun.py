@@ -8,20 +8,31 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 from tuners import samplers
-from tuners.messages import Batch, Evaluation, Outcome, Report, Shape
+from tuners.messages import EXCHANGE_S, Batch, Evaluation, Outcome, Report, Shape
 from tuners.search import PointSearch, violations
 from tuners.stopping import Stopping
-from tunesmith.domain import Experiment, Job, JobState, Measurement, Progress, Trial, TrialState, utcnow
+from tuners.tools.checkpoints import checkpoint_key
+from tunesmith.domain import (
+    Experiment,
+    Job,
+    JobState,
+    Measurement,
+    Parameter,
+    Progress,
+    Scalar,
+    Trial,
+    TrialState,
+    utcnow,
+)
 
 MAX_ATTEMPTS = 3
 """A trial whose worker process died this often fails instead of taking down another one."""
-BATCH_S = 0.1
-"""Seconds of evaluations that travel together, when they are short."""
-MAX_BATCH = 64
+OVERHEAD = 0.05
+"""Share of a worker's time that its exchanges with the runner may take: so many short evaluations travel together."""
+MAX_BATCH = 256
 """Evaluations that travel together, at most."""
 LEARNT = 20
 """Where a sampler learns: finished trials per evaluation of a batch, as its points are chosen without one another."""
@@ -48,8 +59,17 @@ class JobRun:
         history: Iterable[Trial],
         open_trials: Sequence[Trial],
         number: int,
-        curves: Mapping[int, Mapping[int, float]] = MappingProxyType({}),
+        curves: Sequence[Mapping[int, Mapping[int, float]]] = (),
+        own: Iterable[Trial] | None = None,
+        best: Iterable[Trial] = (),
     ) -> None:
+        """A job as SQL has it.
+
+        `history`: finished trials that its search has to know, by number; `open_trials`: its waiting and running ones;
+        `number`: that of the experiment's next trial; `curves`: per objective, trial -> step -> intermediate value;
+        `own`: the job's own finished trials, unless `history` has them. Both are read once and not kept, for they may
+        be long. `best`: the experiment's best trials, which may have reached the goal already.
+        """
         self.experiment, self.job, self.shape = experiment, job, shape
         self.lock = threading.RLock()
         self.number = number
@@ -63,19 +83,24 @@ class JobRun:
         self.message: str | None = None
         self.explained = ""
         self.exhausted = False
+        self.blocked = False
+        """Whether the search has no point before it hears of another outcome."""
         self.seconds = 0.0
-        self.stopping = Stopping(experiment, job.search, job.started_at)
+        """Seconds of one evaluation, a moving average; 0 before the first one."""
+        self.stopping = Stopping(experiment, job.search, job.progress.ran_s, job.progress.cost)
         self.progress = Progress(total=job.progress.total)
         self.first_failure: tuple[int, str] | None = None
         self._dirty: dict[int, Trial] = {}
         self._measured: list[Measurement] = []
-        past = list(history)
-        for trial in past:
+        past = list(history) if own is None else history
+        for trial in past if own is None else own:
             if trial.job_id == job.id:
                 self._count(trial)
         made = self.progress.finished + len(self.waiting)
-        self.search = PointSearch(experiment, job.search, past, made, curves)
-        self.learns = samplers.find(job.search.type).learns
+        for trial in best:
+            self.stopping.look(trial)
+        self.search = PointSearch(experiment, job.search, past, made, tuple(curves))
+        self.learns = samplers.learns(job.search)
 
     @property
     def concurrency(self) -> float:
@@ -87,9 +112,14 @@ class JobRun:
     def left(self) -> float:
         """Trials that are not handed out yet."""
         total = self.progress.total
-        if self.exhausted or self.stopping.reason is not None:
+        if self.exhausted or self.blocked or self.stopping.reason is not None:
             return 0 if self.stopping.failed else len(self.waiting)
         return len(self.waiting) + (math.inf if total is None else max(0, total - self.search.made))
+
+    @property
+    def standing(self) -> Progress:
+        """How far the job is, with its running time and what it cost."""
+        return self.progress.evolve(ran_s=round(self.stopping.ran_s, 3), cost=self.stopping.cost)
 
     @property
     def wants_worker(self) -> bool:
@@ -106,10 +136,13 @@ class JobRun:
         """Whether nothing is running and nothing more will be."""
         return not self.running and (self.ending is not None or self.error is not None or self.left <= 0)
 
-    def take(self, slots: int, artifacts: str, grace_s: float) -> Batch | None:
-        """The next evaluations for one worker, of `slots` that could share the rest; None when there are none."""
+    def take(self, slots: int, artifacts: str, grace_s: float, exchange_s: float = EXCHANGE_S) -> Batch | None:
+        """The next evaluations for one worker, of `slots` that could share the rest; None when there are none.
+
+        `exchange_s`: seconds that this worker's exchanges take.
+        """
         with self.lock:
-            wanted = min(self._batch_size(), math.ceil(min(self.left, 1e9) / max(1, slots)))
+            wanted = min(self._batch_size(exchange_s), math.ceil(min(self.left, 1e9) / max(1, slots)))
             trials = list(self._next_few(wanted))
             if not trials:
                 return None
@@ -117,19 +150,26 @@ class JobRun:
                 job_id=self.job.id,
                 experiment_id=self.experiment.id,
                 spec=self.experiment.spec,
-                evaluations=tuple(Evaluation(t.number, t.params, t.attempt) for t in trials),
+                evaluations=tuple(map(self._evaluation, trials)),
                 artifacts=artifacts,
                 grace_s=grace_s,
                 watched=self.job.search.pruner is not None,
+                code=self.job.search.code,
             )
 
-    def absorb(self, outcomes: Iterable[Outcome]) -> None:
-        """Take in what came of evaluations; an outcome of a trial that is not running here is ignored."""
+    def absorb(self, outcomes: Iterable[Outcome], price: float | None = None) -> None:
+        """Take in what came of evaluations; an outcome of a trial that is not running here is ignored.
+
+        `price`: money per second of the worker that made them, where it is known.
+        """
         with self.lock:
             for outcome in outcomes:
                 trial = self.running.pop(outcome.number, None)
                 if trial is None:
                     continue
+                self.blocked = False
+                if price is not None:
+                    self.stopping.charge(price * _seconds(outcome))
                 if outcome.state is TrialState.WAITING:
                     self._put_back(trial)
                     continue
@@ -142,16 +182,25 @@ class JobRun:
                 trial = self.running.pop(number, None)
                 if trial is None:
                     continue
-                if died and trial.attempt >= MAX_ATTEMPTS:
+                self.blocked = False
+                if died and number in self.pruned:  # it did not listen, and was killed
+                    self._finish(trial.evolve(state=TrialState.PRUNED, ended_at=utcnow()), None)
+                elif died and trial.attempt >= MAX_ATTEMPTS:
                     error = f"the worker process died {trial.attempt} times while it ran this trial (out of memory?)"
                     self._finish(trial.evolve(state=TrialState.FAILED, error=error, ended_at=utcnow()), None)
                 else:
                     self._put_back(trial.evolve(attempt=trial.attempt + 1) if died else trial)
 
+    def suggest(self, number: int, parameter: Parameter) -> Scalar:
+        """One parameter of a running trial that asks for them while it runs. Raises KeyError when it does not run."""
+        with self.lock:
+            if number not in self.running:
+                raise KeyError(number)
+            return self.search.suggest(number, parameter)
+
     def report(self, reports: Sequence[Report]) -> set[int]:
         """Take in intermediate values; the numbers of the trials to prune."""
         with self.lock:
-            first = self.experiment.spec.objectives[0].metric
             for report in reports:
                 if report.number not in self.running:
                     continue
@@ -164,7 +213,7 @@ class JobRun:
                         value=report.value,
                     )
                 )
-                if report.metric == first and self.search.report(report.number, report.step, report.value):
+                if self.search.report(report.number, report.metric, report.step, report.value):
                     self.pruned.add(report.number)
             return self.pruned & self.running.keys()
 
@@ -173,7 +222,7 @@ class JobRun:
         with self.lock:
             if not self._dirty and not self._measured and self.message is None:
                 return None
-            taken = Unwritten(list(self._dirty.values()), self._measured, self.progress, self.message)
+            taken = Unwritten(list(self._dirty.values()), self._measured, self.standing, self.message)
             self._dirty, self._measured, self.message = {}, [], None
             return taken
 
@@ -220,11 +269,12 @@ class JobRun:
         now = utcnow()
         if self.waiting:
             trial = self.waiting.popleft().evolve(state=TrialState.RUNNING, started_at=now)
-            self.search.reopen(trial.number, trial.params)
+            self.search.reopen(trial.number, trial.params, trial.system_attrs)
         else:
             params = self.search.ask(self.number)
             if params is None:
-                self.exhausted = True
+                self.blocked = self.search.blocked
+                self.exhausted = not self.blocked
                 return None
             trial = Trial.model_construct(
                 experiment_id=self.experiment.id,
@@ -233,6 +283,7 @@ class JobRun:
                 run_number=self.job.run_number,
                 state=TrialState.RUNNING,
                 params=params,
+                system_attrs=self.search.system_attrs(self.number),
                 created_at=now,
                 started_at=now,
             )
@@ -240,11 +291,21 @@ class JobRun:
         self.running[trial.number] = self._dirty[trial.number] = trial
         return trial
 
+    def _evaluation(self, trial: Trial) -> Evaluation:
+        segment = self.search.segments.get(trial.number)
+        if segment is None:
+            return Evaluation(trial.number, trial.params, trial.attempt)
+        parent = segment.checkpoint_of
+        key = None if parent is None else checkpoint_key(self.experiment.id, parent)
+        return Evaluation(trial.number, trial.params, trial.attempt, key, segment.step, segment.steps)
+
     def _finished(self, trial: Trial, outcome: Outcome) -> Trial:
         spec = self.experiment.spec
         complete = outcome.state is TrialState.COMPLETE
         measured = trial.evolve(metrics=dict(outcome.metrics))
         broken = [max(0.0, value) for value in violations(self.experiment, measured).values()]
+        if self.experiment.spec.define_by_run:
+            measured = measured.evolve(params=self.search.params(trial.number))
         return measured.evolve(
             state=outcome.state,
             values=tuple(outcome.metrics[o.metric] for o in spec.objectives) if complete else None,
@@ -254,6 +315,7 @@ class JobRun:
             ended_at=outcome.ended_at,
             worker=outcome.worker,
             log=outcome.log,
+            system_attrs=self.search.system_attrs(trial.number),
         )
 
     def _finish(self, trial: Trial, outcome: Outcome | None) -> None:
@@ -262,11 +324,14 @@ class JobRun:
         self._dirty[trial.number] = trial
         self._count(trial)
         if outcome is not None:
-            seconds = (outcome.ended_at - outcome.started_at).total_seconds()
+            seconds = _seconds(outcome)
             self.seconds = seconds if not self.seconds else 0.8 * self.seconds + 0.2 * seconds
 
     def _put_back(self, trial: Trial) -> None:
         waiting = trial.evolve(state=TrialState.WAITING, started_at=None)
+        if self.experiment.spec.define_by_run:
+            noted = self.search.system_attrs(trial.number)
+            waiting = waiting.evolve(params=self.search.params(trial.number), system_attrs=noted)
         self.search.close(trial.number)
         self.pruned.discard(trial.number)
         self.waiting.append(waiting)
@@ -286,14 +351,18 @@ class JobRun:
             finished=self.progress.finished + 1, failed=self.progress.failed + failed, best=best
         )
 
-    def _batch_size(self) -> int:
+    def _batch_size(self, exchange_s: float) -> int:
         if not self.seconds or (self.learns and self.concurrency == 1):
             return 1  # one at a time means that each point is chosen with all before it known
         largest = min(MAX_BATCH, self.progress.finished // LEARNT) if self.learns else MAX_BATCH
         margin = self.stopping.margin
         if margin is not None:
             largest = min(largest, margin - len(self.running))
-        return max(1, min(largest, int(BATCH_S / self.seconds)))
+        return max(1, min(largest, round(exchange_s / (OVERHEAD * self.seconds))))
+
+
+def _seconds(outcome: Outcome) -> float:
+    return max(1e-6, (outcome.ended_at - outcome.started_at).total_seconds())
 
 
 def _best(experiment: Experiment, trial: Trial) -> dict[str, Any]:

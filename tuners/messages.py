@@ -16,6 +16,10 @@ Shape = tuple[tuple[str, float], ...]
 """What one trial needs of its node: resources, sorted by name."""
 
 
+EXCHANGE_S = 0.002
+"""Seconds that an exchange of worker and runner is reckoned with until it was measured."""
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """One point to evaluate."""
@@ -26,6 +30,12 @@ class Evaluation:
     """The configuration."""
     attempt: int = 1
     """How often it was started, this time included."""
+    checkpoint: str | None = None
+    """Key of the checkpoint to go on from, in the artefact storage."""
+    step: int = 0
+    """Training steps that are done (populations)."""
+    steps: int | None = None
+    """Training steps to do, where the search says so (populations)."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +56,10 @@ class Batch:
     """Seconds between TERM and KILL."""
     watched: bool = False
     """Whether a pruner looks at the intermediate values."""
+    held_s: float = 0.0
+    """Seconds that the runner held the worker's request: waiting for work, and choosing the points."""
+    code: str | None = None
+    """callable: SHA-256 of the function that was shipped for the job."""
 
 
 @dataclass(frozen=True)

@@ -65,8 +65,18 @@ class Worker:
     idle_since: float = field(default_factory=time.monotonic)
     handle: Any = None
     """Its actor."""
-    deadline: float = math.inf
+    limit: float = math.inf
     """When its batch must be done (monotonic seconds)."""
+    deadline: float = math.inf
+    """When it is killed: at that limit, or sooner, when it was told to end what it does."""
+    pruned: int | None = None
+    """The trial that it was told to end, as it is pruned."""
+    began: float = 0.0
+    """When its batch began (monotonic seconds)."""
+    charged_s: float = 0.0
+    """Seconds that its job was charged for the batch."""
+    price: float | None = None
+    """Money per second, where the price of its node is known."""
 
 
 class Pool:
@@ -83,7 +93,7 @@ class Pool:
         self.on_lost = on_lost
         self.directory = directory
         self.lock = threading.Lock()
-        self._nodes: list[Mapping[str, float]] = []
+        self._nodes: dict[str, Mapping[str, float]] = {}
         self._looked = 0.0
         POOLS[self.key] = self
         self.thread = threading.Thread(target=self._run, name="tune", daemon=True)
@@ -110,14 +120,14 @@ class Pool:
         """Look what the cluster has; called now and then from a thread, as Ray's answer can take its time."""
         if time.monotonic() - self._looked > CAPACITY_S:
             nodes: list[dict[str, Any]] = ray.nodes()
-            self._nodes = [node["Resources"] for node in nodes if node["Alive"]]
+            self._nodes = {node["NodeID"]: node["Resources"] for node in nodes if node["Alive"]}
             self._looked = time.monotonic()
 
     def capacity(self, shape: Shape) -> int | None:
         """Workers of a shape that the cluster has room for, were it empty; None before the first look."""
         if not self._looked:
             return None
-        return sum(self._room(node, shape) for node in self._nodes)
+        return sum(self._room(node, shape) for node in self._nodes.values())
 
     def feasible(self, shape: Shape) -> bool:
         """Whether a worker of the shape could ever start: a node has room for it, or an autoscaler may bring one."""
@@ -126,6 +136,17 @@ class Pool:
     def _room(self, node: Mapping[str, float], shape: Shape) -> int:
         room = min(int(node.get(name, 0.0) / amount + 1e-9) for name, amount in shape)
         return min(room, int(MOST_PER_CPU * max(1.0, node.get("CPU", 0.0))))
+
+    def price(self, node_id: str, shape: Shape, prices: Mapping[str, float]) -> float | None:
+        """Money per second of one worker: the share of its node that it takes, or None where no price is known."""
+        node = self._nodes.get(node_id, {})
+        prefix = instance_resource("")
+        kind = next((name.removeprefix(prefix) for name in node if name.startswith(prefix)), "*")
+        hourly = prices.get(kind, prices.get("*"))
+        if hourly is None:
+            return None
+        share = max((amount / node[name] for name, amount in shape if node.get(name, 0.0) >= 1), default=1.0)
+        return hourly * min(1.0, share) / 3600
 
     def want(self, demand: Mapping[Shape, float]) -> None:
         """Say how many workers of each shape could be used now."""

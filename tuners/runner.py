@@ -13,19 +13,20 @@ import time
 import traceback
 from collections.abc import Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import ray
 
-from tuners import samplers
 from tuners.bell import Bell, wait
 from tuners.jobrun import JobRun
+from tuners.loading import load
 from tuners.messages import Batch, Outcome, Report, Stop
 from tuners.names import NAMESPACE, RUNNER
 from tuners.pool import Pool, Worker, shape_of
-from tuners.sharing import demand, next_job
+from tuners.sharing import Shares, demand
 from tuners.writer import Writer
-from tunesmith.domain import Job, JobState
+from tunesmith.domain import CommandTool, Job, JobState, Parameter, Scalar
 from tunesmith.errors import LeaseLost, TunesmithError
 from tunesmith.journal import keep_journal
 from tunesmith.settings import Settings, load_settings
@@ -37,6 +38,8 @@ FLUSH_S = 0.05
 """Seconds between two writes of results."""
 UNHEARD_S = 10.0
 """Seconds, beyond timeout and grace, until a worker that does not answer is killed."""
+PRUNED_S = 1.5
+"""Seconds that a worker has to end a pruned evaluation, until it is killed."""
 STOP_S = 15.0
 """Seconds that running trials have to end when the platform shuts down."""
 
@@ -51,12 +54,13 @@ class Runner:
         self.store = open_store(self.settings.database)
         self.owner, self.warm = owner, warm_workers
         self.runs: dict[str, JobRun] = {}
-        self.thinker = ThreadPoolExecutor(1, "search")
+        self.thinkers: dict[str, ThreadPoolExecutor] = {}
         self.changed, self.ended = Bell(), Bell()
         self.draining = False
         self.loop = asyncio.get_event_loop()
         tune = self.settings.data_dir.absolute() / "tune"
         self.pool = Pool(RUNNER, NAMESPACE, self._worker_died, autoscaling, tune)
+        self.shares = Shares(self.pool)
         self.writer = Writer(self.store, self.settings.lease_s)
         self.loading: dict[str, Job] = {}
         self.tasks = {self.loop.create_task(self._flush_forever()), self.loop.create_task(self._renew_forever())}
@@ -70,21 +74,27 @@ class Runner:
         self.loading[job.id] = job
         self._spawn(self._take_up(job))
 
-    async def exchange(self, worker_id: str, incarnation: str, outcomes: list[Outcome], wait_s: float) -> Any:
-        """Take a worker's outcomes and give it its next batch: a Batch, None (ask again), or "leave"."""
+    async def exchange(
+        self, worker_id: str, incarnation: str, outcomes: list[Outcome], wait_s: float, exchange_s: float
+    ) -> Any:
+        """Take a worker's outcomes and give it its next batch: a Batch, None (ask again), or "leave".
+
+        `wait_s`: how long to wait for work; `exchange_s`: seconds that an exchange takes the worker by itself.
+        """
+        began = time.monotonic()
         worker = self.pool.workers.get(worker_id)
         if worker is None or self.pool.stopping:
             for outcome in outcomes:
-                if outcome.job_id in self.runs:
-                    await self._think(self.runs[outcome.job_id].absorb, [outcome])
+                if (run := self.runs.get(outcome.job_id)) is not None:
+                    await self._think(run, run.absorb, [outcome])
             return "leave"
         await self._account(worker, incarnation, outcomes)
-        end = time.monotonic() + wait_s
+        end = began + wait_s
         while True:
             ticket = self.changed.ticket
-            batch = await self._next_batch(worker)
+            batch = await self._next_batch(worker, exchange_s)
             if batch is not None:
-                return batch
+                return replace(batch, held_s=time.monotonic() - began)
             if self._superfluous(worker):
                 self.pool.release(worker_id)
                 self._recount()
@@ -94,28 +104,44 @@ class Runner:
                 return None
             await wait(ticket, min(left, 1.0))
 
-    async def greet(self, worker_id: str, handle: Any) -> None:
+    async def greet(self, worker_id: str, handle: Any, node_id: str) -> None:
         """A worker's process introduces itself, so that it can be killed when it does not listen any more."""
         worker = self.pool.workers.get(worker_id)
         if worker is not None:
             worker.handle = handle
+            worker.price = self.pool.price(node_id, worker.shape, self.settings.prices)
 
-    async def settle(self, worker_id: str, outcomes: list[Outcome]) -> None:
-        """Take outcomes from the middle of a batch."""
-        worker = self.pool.workers.get(worker_id)
-        run = self.runs.get(worker.job_id or "") if worker else None
-        if worker and run:
-            worker.numbers -= {outcome.number for outcome in outcomes}
-            await self._think(run.absorb, outcomes)
+    async def suggest(self, job_id: str, number: int, parameter: Parameter) -> Scalar:
+        """One parameter of a running trial. Raises KeyError when it does not run (any more)."""
+        run = self.runs[job_id]
+        value: Scalar = await self.loop.run_in_executor(self.thinkers[job_id], run.suggest, number, parameter)
+        return value
 
-    async def beat(self, worker_id: str, job_id: str, reports: list[Report]) -> dict[int, Stop]:
-        """Take intermediate values; answers which of the worker's trials to stop, and why."""
+    async def beat(
+        self, worker_id: str, job_id: str, current: int, reports: list[Report], outcomes: list[Outcome]
+    ) -> dict[int, Stop]:
+        """Take intermediate values, and outcomes from the middle of a batch.
+
+        Answers which of the worker's trials to stop, or not to begin, and why; `current` is the one that runs.
+        """
         worker, run = self.pool.workers.get(worker_id), self.runs.get(job_id)
-        numbers = {report.number for report in reports} | (worker.numbers if worker else set())
-        if run is None or worker is None or run.over_for_workers:
+        numbers = {current} | {report.number for report in reports} | (worker.numbers if worker else set())
+        if run is None or worker is None:
             return dict.fromkeys(numbers, "cancelled")
-        pruned = await self._think(run.report, reports) if reports else run.pruned
-        return dict.fromkeys(numbers & set(pruned), "pruned")
+        worker.numbers -= {outcome.number for outcome in outcomes}
+        pruned = run.pruned
+        if reports or outcomes:
+            pruned = await self._think(run, self._take_in, run, reports, outcomes, worker.price) or set()
+        if run.over_for_workers:
+            return dict.fromkeys(numbers, "cancelled")
+        recalled = worker.numbers - {current} if self.shares.late(worker) else set()
+        stops: dict[int, Stop] = dict.fromkeys(numbers & set(pruned), "pruned")
+        self._expect(worker, run, current if current in stops else None)
+        if recalled:  # behind an evaluation that is longer than expected: others may do them meanwhile
+            worker.numbers -= recalled
+            await self._think(run, run.lose, recalled, False)
+            self._notify()
+        return {**stops, **dict.fromkeys(recalled, "cancelled")}
 
     async def poke(self) -> None:
         """Somebody wants something of a job, or queued one: look now, and let the dispatcher look."""
@@ -157,11 +183,17 @@ class Runner:
         self._notify()
         await asyncio.to_thread(self.pool.stop)
 
+    def _take_in(self, run: JobRun, reports: list[Report], outcomes: list[Outcome], price: float | None) -> set[int]:
+        run.report(reports)
+        run.absorb(outcomes, price)
+        return set(run.pruned)
+
     async def _take_up(self, job: Job) -> None:
         """Load a job, which can take seconds with a long history; its lease is renewed meanwhile."""
         try:
             run = await asyncio.to_thread(self._load, job)
             if self.loading.get(job.id) is job:
+                self.thinkers[job.id] = ThreadPoolExecutor(1, f"search-{job.id}")
                 self.runs[job.id] = run
         except TunesmithError:
             log.exception("job %s could not be loaded; its lease runs out and it is taken up again", job.id)
@@ -174,17 +206,7 @@ class Runner:
 
     def _load(self, job: Job) -> JobRun:
         with self.store.read() as tx:
-            experiment = tx.experiment(job.experiment_id)
-            learns = samplers.learns(job.search)
-            return JobRun(
-                experiment,
-                job,
-                shape_of(experiment.spec),
-                tx.history(experiment.id, None if learns else job.id),
-                tx.open_trials(job.id),
-                tx.next_number(experiment.id),
-                tx.curves(experiment.id, experiment.spec.objectives[0].metric) if job.search.pruner else {},
-            )
+            return load(tx, job, shape_of)
 
     async def _account(self, worker: Worker, incarnation: str, outcomes: list[Outcome]) -> None:
         """Close a worker's last batch: outcomes as they are, and what it was given but did not answer for goes back."""
@@ -197,34 +219,45 @@ class Runner:
         worker.job_id, worker.idle_since = None, time.monotonic()
         if run is None:
             return
+        could = run.wants_worker
         run.workers.discard(worker.worker_id)
-        await self._think(self._close, run, outcomes, given, died)
-        self._notify()
+        self.shares.settle(run, worker)
+        lost = given - {outcome.number for outcome in outcomes}
+        await self._think(run, self._close, run, outcomes, worker.price, lost, died)
+        if lost or (run.wants_worker and not could):
+            self._notify()  # there is work for another worker now
 
-    def _close(self, run: JobRun, outcomes: list[Outcome], given: set[int], died: bool) -> None:
-        run.absorb(outcomes)
-        run.lose(given - {outcome.number for outcome in outcomes}, died)
+    def _close(self, run: JobRun, outcomes: list[Outcome], price: float | None, lost: set[int], died: bool) -> None:
+        run.absorb(outcomes, price)
+        run.lose(lost, died)
 
-    async def _next_batch(self, worker: Worker) -> Batch | None:
-        while self.writer.healthy and (run := next_job(self.runs.values(), worker, self.pool)) is not None:
+    async def _next_batch(self, worker: Worker, exchange_s: float) -> Batch | None:
+        while self.writer.healthy and (run := self.shares.next_job(self.runs.values(), worker)) is not None:
             run.workers.add(worker.worker_id)
             worker.job_id = run.job.id
+            self.shares.assign(run, worker)
             idle = sum(other.job_id is None for other in self.pool.workers.values()) + len(run.workers)
-            batch: Batch | None = await self._think(self._take, run, idle)
+            batch: Batch | None = await self._think(run, self._take, run, idle, exchange_s)
             if batch is not None:
+                self.shares.charge(run, worker, len(batch.evaluations))
                 worker.numbers = {evaluation.number for evaluation in batch.evaluations}
-                worker.deadline = self._deadline(batch)
+                worker.pruned, worker.deadline = None, self._deadline(batch)
+                worker.limit = worker.deadline
                 return batch
             worker.job_id = None
             run.workers.discard(worker.worker_id)
+            self.shares.settle(run, worker)
         return None
 
-    def _take(self, run: JobRun, sharing: int) -> Batch | None:
-        try:
-            return run.take(sharing, self.settings.artifacts, self.settings.terminate_grace_s)
-        except Exception:
-            run.error = traceback.format_exc()
-            return None
+    def _take(self, run: JobRun, sharing: int, exchange_s: float) -> Batch | None:
+        return run.take(sharing, self.settings.artifacts, self.settings.terminate_grace_s, exchange_s)
+
+    def _expect(self, worker: Worker, run: JobRun, pruned: int | None) -> None:
+        """A pruned evaluation has to end soon: a function in a long call of C does not hear of it, and is killed."""
+        if pruned is None or isinstance(run.experiment.spec.tool, CommandTool):
+            worker.pruned, worker.deadline = None, worker.limit
+        elif worker.pruned != pruned:
+            worker.pruned, worker.deadline = pruned, min(worker.limit, time.monotonic() + PRUNED_S)
 
     def _deadline(self, batch: Batch) -> float:
         """When a batch must be done at the latest: an evaluation that holds its whole process cannot end itself."""
@@ -272,7 +305,8 @@ class Runner:
             worker.numbers, worker.job_id = set(), None
             if run is not None:
                 run.workers.discard(worker_id)
-                await self._think(run.lose, given, True)
+                self.shares.settle(run, worker)
+                await self._think(run, run.lose, given, True)
                 self._notify()
 
     async def _flush_forever(self) -> None:
@@ -283,6 +317,7 @@ class Runner:
                     await self._flush(run)
                 except Exception:
                     log.exception("job %s could not be written; trying again", run.job.id)
+            self._kill_the_deaf()
             self._recount()
 
     async def _flush(self, run: JobRun) -> None:
@@ -305,6 +340,9 @@ class Runner:
     def _abandon(self, run: JobRun) -> None:
         """Forget a job that ended or is somebody else's; its workers learn of it at their next beat."""
         self.runs.pop(run.job.id, None)
+        self.shares.forget(run)
+        if (thinker := self.thinkers.pop(run.job.id, None)) is not None:
+            thinker.shutdown(wait=False)
         run.ending = run.ending or JobState.QUEUED
         self._notify()
 
@@ -314,7 +352,6 @@ class Runner:
             try:
                 await asyncio.to_thread(self.pool.look)
                 await self._renew()
-                self._kill_the_deaf()
             except Exception:
                 log.exception("the leases could not be renewed; trying again")
 
@@ -359,5 +396,14 @@ class Runner:
     def _notify(self) -> None:
         self.changed.ring()
 
-    async def _think(self, function: Any, *args: Any) -> Any:
-        return await self.loop.run_in_executor(self.thinker, function, *args)
+    async def _think(self, run: JobRun, function: Any, *args: Any) -> Any:
+        """Do something to a job in its own thread: a slow search holds up no other job, and not this loop.
+
+        A search that raises fails its job, and answers nothing.
+        """
+        thinker = self.thinkers.get(run.job.id)  # None: the job left meanwhile, and the loop's own threads do
+        try:
+            return await self.loop.run_in_executor(thinker, function, *args)
+        except Exception:
+            run.error = run.error or traceback.format_exc()
+            return None

@@ -19,10 +19,10 @@ import ray
 from ray import tune
 from ray.exceptions import RayError
 
-from tuners.messages import Batch, Evaluation, Outcome, Report, Stop
-from tuners.tools import command, function
+from tuners.messages import EXCHANGE_S, Batch, Evaluation, Outcome, Report, Stop
+from tuners.tools.evaluate import evaluate
 from tuners.tools.outcome import failure
-from tunesmith.domain import CommandTool, utcnow
+from tunesmith.domain import Parameter, Scalar, TrialState, utcnow
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +32,8 @@ STEP_S = 5.0
 """Seconds of work that one Tune step covers: Tune hears of a worker this often."""
 BEAT_S = 0.5
 """Seconds between two beats of a running evaluation, which carry reports there and stops back."""
+WATCHED_S = 0.02
+"""The same where a pruner looks at the reports: what a tool reports faster than this is sent together."""
 SEND_S = 0.05
 """Outcomes of a batch are sent on when they are this old, in seconds."""
 
@@ -52,16 +54,24 @@ class TrialWorker(tune.Trainable):
         self.worker_id: str = config["worker_id"]
         self.incarnation = uuid.uuid4().hex
         self.evaluated = 0
-        self.runner.greet.remote(self.worker_id, ray.get_runtime_context().current_actor)
+        self.exchange_s = EXCHANGE_S
+        here = ray.get_runtime_context()
+        self.runner.greet.remote(self.worker_id, here.current_actor, here.get_node_id())
 
     def step(self) -> dict[str, Any]:
         """Work for STEP_S seconds, or until the runner sends it home."""
         end = time.monotonic() + STEP_S
         outcomes: list[Outcome] = []
         while True:
-            wait_s = max(0.0, end - time.monotonic())
-            answer: Any = ray.get(self.runner.exchange.remote(self.worker_id, self.incarnation, outcomes, wait_s))
+            began = time.monotonic()
+            wait_s = max(0.0, end - began)
+            answer: Any = ray.get(
+                self.runner.exchange.remote(self.worker_id, self.incarnation, outcomes, wait_s, self.exchange_s)
+            )
             outcomes = []
+            if isinstance(answer, Batch):
+                took_s = max(1e-5, time.monotonic() - began - answer.held_s)
+                self.exchange_s += 0.2 * (took_s - self.exchange_s)
             if answer == "leave":
                 return {"evaluated": self.evaluated, "done": True}
             if answer is not None:
@@ -82,33 +92,31 @@ class BatchRun:
 
     def __init__(self, runner: Any, worker_id: str, batch: Batch) -> None:
         self.runner, self.worker_id, self.batch = runner, worker_id, batch
-        self.tool = command if isinstance(batch.spec.tool, CommandTool) else function
         self.current: Evaluation = batch.evaluations[0]
         self.stops: dict[int, Stop] = {}
         self.reports: list[Report] = []
-        self.last_beat = self.last_sent = time.monotonic()
+        self.unsent: list[Outcome] = []
+        self.last_beat, self.last_sent = 0.0, time.monotonic()  # the first report goes at once
 
     def run(self) -> list[Outcome]:
         """Evaluate every point that was not stopped; returns the outcomes that were not sent on yet."""
-        unsent: list[Outcome] = []
         for evaluation in self.batch.evaluations:
             if evaluation.number in self.stops:
                 continue  # the runner puts back what it gets no outcome for
             self.current = evaluation
-            unsent.append(self._evaluate(evaluation))
-            now = time.monotonic()
-            if now - self.last_sent > SEND_S and evaluation is not self.batch.evaluations[-1]:
-                self.runner.settle.remote(self.worker_id, unsent)
-                unsent, self.last_sent = [], now
+            self._send()
+            outcome = self._evaluate(evaluation)
+            self.unsent.append(outcome)  # not in one line: a beat meanwhile begins a new list
+            if outcome.state is TrialState.PRUNED:
+                self._beat()  # it did listen
         if self.reports:
             self._beat()
-        return unsent
+        return self.unsent
 
     def _evaluate(self, evaluation: Evaluation) -> Outcome:
         started = utcnow()
         try:
-            outcome: Outcome = self.tool.evaluate(self.batch, evaluation, self.watch)
-            return outcome
+            return evaluate(self.batch, evaluation, self.watch, self.suggest)
         except RayError:
             raise  # the runner is gone
         except Exception:  # one trial's trouble, not the worker's
@@ -117,15 +125,32 @@ class BatchRun:
     def watch(self, measured: list[tuple[str, int, float]]) -> Stop | None:
         """Collect intermediate values, and learn now and then from the runner whether to stop."""
         self.reports += [Report(self.batch.job_id, self.current.number, *values) for values in measured]
-        now = time.monotonic()
-        if now - self.last_beat >= BEAT_S or (self.reports and self.batch.watched):
-            self.last_beat = now
+        self._send()
+        pause_s = WATCHED_S if self.reports and self.batch.watched else BEAT_S
+        if time.monotonic() - self.last_beat >= pause_s:
             self._beat()
         return self.stops.get(self.current.number)
 
+    def suggest(self, parameter: Parameter) -> Scalar:
+        """One parameter of the running trial, for a function that asks for them while it runs."""
+        number = self.current.number
+        value: Scalar = ray.get(self.runner.suggest.remote(self.batch.job_id, number, parameter))
+        return value
+
+    def _send(self) -> None:
+        """Send outcomes on that are old enough: none waits for a long evaluation behind it."""
+        if not self.unsent:
+            self.last_sent = time.monotonic()
+        elif time.monotonic() - self.last_sent > SEND_S:
+            self._beat()
+            self.last_sent = time.monotonic()
+
     def _beat(self) -> None:
         reports, self.reports = self.reports, []
-        self.stops |= ray.get(self.runner.beat.remote(self.worker_id, self.batch.job_id, reports))
+        outcomes, self.unsent = self.unsent, []
+        beat = self.runner.beat.remote(self.worker_id, self.batch.job_id, self.current.number, reports, outcomes)
+        self.stops |= ray.get(beat)
+        self.last_beat = time.monotonic()
 
 
 def quiet() -> None:

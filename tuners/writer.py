@@ -54,6 +54,7 @@ class Writer:
         if not self._may_try() or run.unwritten_left:
             return False
         state, changes = run.verdict()
+        changes["progress"] = run.standing.model_dump(mode="json")
         try:
             with self.store.write() as tx:
                 tx.end_lease(run.job.id, str(run.job.lease_token), state, **changes)

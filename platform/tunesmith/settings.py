@@ -17,7 +17,10 @@ from tunesmith.errors import InvalidSettings
 PREFIX = "TUNESMITH_"
 SECRET = frozenset({"api_key", "database_url"})
 """Settings whose values are never shown."""
-TRIAL_VARIABLES = ("METRICS", "JOB_ID", "TRIAL_NUMBER", "EXPERIMENT_ID", "TRIAL_DIR", "EXIT_CODE", "ATTEMPT")
+TRIAL_VARIABLES = (
+    "METRICS", "JOB_ID", "TRIAL_NUMBER", "EXPERIMENT_ID", "TRIAL_DIR", "EXIT_CODE", "ATTEMPT",
+    "REPEAT", "CHECKPOINT", "STEP", "STEPS",
+)  # fmt: skip
 """Set by the platform in a trial's environment, with `PARAM_*`: they are no settings, and no error either."""
 
 
@@ -66,6 +69,8 @@ class Settings(BaseModel):
     """Largest grid that a job may ask for."""
     terminate_grace_s: float = Field(default=5.0, ge=0)
     """Seconds between TERM and KILL when a trial is stopped."""
+    prices: Mapping[str, float] = {}
+    """Price of a node per hour by instance type (JSON object), `*` for any other: what trials cost is kept then."""
     node_types: tuple[str, ...] = ()
     """Instance types that the cluster can start (JSON list), besides those that it has."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -119,7 +124,7 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) ->
     values: dict[str, Any] = {}
     for name in Settings.model_fields:
         if (raw := environ.get(PREFIX + name.upper())) not in (None, ""):
-            values[name] = _split(raw) if name == "node_types" else raw
+            values[name] = _split(raw) if name == "node_types" else _object(name, raw) if name == "prices" else raw
     if "ray_address" not in values and environ.get("RAY_ADDRESS"):
         values["ray_address"] = environ["RAY_ADDRESS"]
     values |= {name: value for name, value in overrides.items() if value is not None}
@@ -155,6 +160,16 @@ def _split(raw: str) -> Any:
     except ValueError as error:
         name = PREFIX + "NODE_TYPES"
         raise InvalidSettings(f"{name}={raw!r} is no JSON list: {error}", variable=name) from error
+
+
+def _object(name: str, raw: str) -> Any:
+    try:
+        return json.loads(raw)
+    except ValueError as error:
+        variable = PREFIX + name.upper()
+        raise InvalidSettings(
+            f'{variable}={raw!r} is no JSON object: {error}; write {{"t3.large": 0.0832}}', variable=variable
+        ) from error
 
 
 def _as_variable(value: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Annotated
 
 from fastapi import Query, Request, Response
@@ -14,11 +13,9 @@ from serve_app.idempotency import Key, Once, perform
 from serve_app.openapi import refusals
 from serve_app.routes.parameters import Cursor, ExperimentId, Limit
 from serve_app.strict import surface
-from tuners.samplers import catalogue
-from tunesmith.domain import Space
+from tuners.samplers import check_feasible
 from tunesmith.schemas.experiments import ExperimentAnswer, ExperimentDetail, ExperimentPage
 from tunesmith.schemas.requests import ExperimentPatch, ExperimentRequest
-from tunesmith.schemas.samplers import SamplersAnswer
 from tunesmith.services import experiments as service
 from tunesmith.services.templates import slips
 from tunesmith.store import Tx
@@ -43,6 +40,7 @@ def create_experiment(
     `warnings` name what looks like a slip, for instance a `${name}` that is nearly a parameter's name.
     """
     spec = body.spec()
+    check_feasible(spec.space)
     warnings = slips(spec)
 
     def work(tx: Tx) -> Response:
@@ -95,18 +93,10 @@ def change_experiment(
     here: Here, experiment_id: ExperimentId, body: Annotated[ExperimentPatch, FromJson()]
 ) -> Response:
     """Rename, tag, archive or restore it, or give later jobs a wider or narrower space. Fields left out stay."""
-    space = None if body.parameters is None else Space(parameters=body.parameters)
     with here.store.write() as tx:
-        changed = service.change(tx, experiment_id, body.name, body.tags, body.archived, space)
+        changed = service.change(
+            tx, experiment_id, body.name, body.tags, body.archived, body.parameters, body.parameter_constraints
+        )
+        if body.parameters is not None or body.parameter_constraints is not None:
+            check_feasible(changed.spec.space)
     return answer(ExperimentAnswer.of(changed, slips(changed.spec)))
-
-
-@router.get("/samplers", summary="List samplers", tags=["samplers"], response_model=SamplersAnswer)
-async def list_samplers() -> Response:
-    """What `optimizer.type` of a job may be, with the options that each takes."""
-    return answer(_samplers())
-
-
-@cache
-def _samplers() -> SamplersAnswer:
-    return SamplersAnswer.model_validate({"samplers": catalogue()})

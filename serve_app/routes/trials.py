@@ -11,6 +11,7 @@ from serve_app.body import FromJson
 from serve_app.context import Here
 from serve_app.idempotency import Bodiless, Key, Once, perform
 from serve_app.openapi import refusals
+from serve_app.routes.functions import check_code
 from serve_app.routes.parameters import Cursor, ExperimentId, Limit, TrialNumber
 from serve_app.strict import surface
 from tuners.samplers import plan
@@ -55,12 +56,17 @@ def submit_job(
     dev = here.settings.mode == "dev"
     types = here.platform.node_types() if experiment.spec.compute.type == "ec2" else frozenset[str]()
     note = service.placement(experiment.spec, types, dev)
-    search, total, warnings = plan(experiment, asked.optimizer.search(), here.settings.max_grid_points)
+    search = asked.optimizer.search()
+    check_code(experiment, search, here.storage)
+    service.check_cost(search, here.settings.prices)
+    slots = here.platform.slots(experiment.spec.resources.cpus) if search.type == "auto" else None
+    planned = plan(experiment, search, here.settings.max_grid_points, slots)
+    note = "; ".join(filter(None, (note, planned.note))) or None
 
     def work(tx: Tx) -> Response:
-        job = service.submit(tx, experiment_id, search, total, asked.rank, note=note)
+        job = service.submit(tx, experiment_id, planned.search, planned.total, asked.rank, note=note)
         found = JobAnswer.of(job, experiment.spec.tool_name)
-        return answer(JobEnvelope(status="submitted", job=found, warnings=warnings), 202)
+        return answer(JobEnvelope(status="submitted", job=found, warnings=planned.warnings), 202)
 
     with here.store.write() as tx:
         response = perform(tx, once, lambda: work(tx))

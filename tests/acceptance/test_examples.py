@@ -111,8 +111,9 @@ def test_the_s3_example_stages_its_input_and_its_results(platform: RunFile, s3: 
 
 
 def readme_block(language: str) -> str:
-    (block,) = re.findall(rf"^```{language}\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
-    return str(block)
+    """The first one."""
+    text = (ROOT / "README.md").read_text()
+    return str(re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)[0])
 
 
 def test_the_ten_lines_of_the_readme_run(platform: RunFile) -> None:

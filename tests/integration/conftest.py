@@ -32,6 +32,9 @@ class Surroundings:
     def wake(self) -> None:
         self.wakes += 1
 
+    def slots(self, cpus: float) -> int | None:
+        return 4
+
     def node_types(self) -> frozenset[str]:
         return self.types
 

@@ -221,6 +221,24 @@ def test_a_stop_from_outside_is_no_failure(evaluate: Bench, reason: Stop, state:
     assert found.metrics["loss"] == 5
 
 
+@pytest.mark.parametrize("grace_s", [0.0, 30.0])
+def test_a_pruned_command_that_ignores_the_request_is_gone_within_two_seconds(evaluate: Bench, grace_s: float) -> None:
+    decided: list[float] = []
+
+    def watch(_measured: list[Step]) -> Stop | None:
+        if not (evaluate.directory / "group").exists():
+            return None
+        decided.append(time.monotonic())
+        return "pruned"
+
+    evaluate.watch = watch
+    found = evaluate("trap '' TERM; sleep 60 & echo $$ > group; while true; do sleep 60; done", grace_s=grace_s)
+    assert found.state is TrialState.PRUNED
+    assert time.monotonic() - decided[0] < 2
+    with pytest.raises(ProcessLookupError):
+        os.killpg(int((evaluate.directory / "group").read_text()), 0)
+
+
 def test_a_stop_during_setup_starts_no_command(evaluate: Bench) -> None:
     evaluate.watch = lambda _measured: "cancelled"
     assert evaluate("touch started", setup="sleep 60").state is TrialState.WAITING
@@ -320,11 +338,13 @@ def test_the_environment_is_the_trials(evaluate: Bench, monkeypatch: pytest.Monk
     assert lines == [
         "AWS_PROFILE=research",
         "TUNESMITH_ATTEMPT=2",
+        f"TUNESMITH_CHECKPOINT={evaluate.directory}/.checkpoint",
         "TUNESMITH_EXPERIMENT_ID=42",
         "TUNESMITH_JOB_ID=job-1",
         f"TUNESMITH_METRICS={evaluate.directory}/metrics.jsonl",
         "TUNESMITH_PARAM_N=3",
         "TUNESMITH_PARAM_X=0.5",
+        "TUNESMITH_REPEAT=0",
         f"TUNESMITH_TRIAL_DIR={evaluate.directory}",
         "TUNESMITH_TRIAL_NUMBER=7",
     ]

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
+import optuna
 import pytest
 
 from tuners.messages import Batch, Evaluation, Outcome, Stop
 from tuners.tools import function
-from tunesmith.domain import FunctionTool, Scalar, TrialState
+from tuners.tools.callable_load import function_key
+from tuners.tools.callable_trial import Trial
+from tunesmith.domain import CallableTool, FunctionTool, Parameter, Scalar, TrialState, space_of
+from tunesmith.storage import Storage
 from tunesmith.testing.factories import spec
 
 # The functions under test; they are imported by name from this very module.
@@ -48,6 +56,18 @@ def endless(x: float, n: int) -> float:
             time.sleep(0.01)
         except Exception:
             print("never")
+
+
+def training(x: float, n: int) -> Iterator[Any]:
+    try:
+        for epoch in range(n):
+            yield {"loss": x + n - epoch, "accuracy": epoch / n, "step": 10 * epoch}
+    finally:
+        print("closed")
+
+
+def wrong_step(x: float, n: int) -> Iterator[Any]:
+    yield {"loss": 1.0, "step": "first"}
 
 
 def evaluate(
@@ -127,3 +147,90 @@ def test_it_works_in_any_thread(tmp_path: Path) -> None:
     thread.start()
     thread.join()
     assert found[0].state is TrialState.COMPLETE
+
+
+def test_a_generator_reports_what_it_yields(tmp_path: Path) -> None:
+    sys.modules.setdefault("functions_under_test", sys.modules[__name__])
+    reported: list[tuple[str, int, float]] = []
+    tool = FunctionTool(entrypoint="functions_under_test:training")
+    evaluation = Evaluation(3, {"x": 0.5, "n": 3})
+    batch = Batch("job-1", 42, spec(tool=tool), (evaluation,), str(tmp_path), 1.0)
+    found = function.evaluate(batch, evaluation, lambda measured: reported.extend(measured))
+    assert [value for value in reported if value[0] == "loss"] == [
+        ("loss", 0, 3.5),
+        ("loss", 10, 2.5),
+        ("loss", 20, 1.5),
+    ]
+    assert (found.metrics["loss"], found.metrics["accuracy"]) == (1.5, pytest.approx(2 / 3))
+
+
+def test_a_generator_ends_at_the_yield_after_which_it_is_pruned(tmp_path: Path) -> None:
+    found = evaluate("training", tmp_path, stop="pruned")
+    assert (found.state, found.metrics) == (TrialState.PRUNED, {"loss": 4.5, "accuracy": 0.0})
+    assert (tmp_path / str(found.log)).read_text() == "closed\n"
+
+
+def test_a_step_that_is_no_number_is_a_failure(tmp_path: Path) -> None:
+    assert "step 'first' of a yielded result is no whole number" in str(evaluate("wrong_step", tmp_path).error)
+
+
+class TestShippedFunctions:
+    def ship(self, shipped: Callable[..., Any] | bytes, artifacts: Path, by_run: bool = False) -> Batch:
+        payload = shipped if isinstance(shipped, bytes) else cloudpickle.dumps(shipped)
+        code = hashlib.sha256(payload).hexdigest()
+        Storage(str(artifacts)).write(function_key(code), payload)
+        tool = CallableTool(name="m:f", define_by_run=by_run)
+        asked = spec(tool=tool, **({"space": space_of([])} if by_run else {}))
+        evaluation = Evaluation(3, {} if by_run else {"x": 0.5, "n": 4})
+        return Batch("job-1", 42, asked, (evaluation,), str(artifacts), 1.0, code=code)
+
+    def run(self, batch: Batch, suggest: Callable[[Parameter], Scalar] | None = None) -> Outcome:
+        return function.evaluate(batch, batch.evaluations[0], lambda _measured: None, suggest)
+
+    def test_it_is_called_as_it_wants_to_be(self, tmp_path: Path) -> None:
+        factor = 3.0
+        for shipped in (lambda p: p.x * p["n"] * factor, lambda x, n: x * n * factor):
+            found = self.run(self.ship(shipped, tmp_path))
+            assert (found.state, dict(found.metrics)) == (TrialState.COMPLETE, {"loss": 6.0})
+
+    def test_it_asks_for_its_parameters(self, tmp_path: Path) -> None:
+        asked: list[Parameter] = []
+
+        def objective(trial: Any) -> float:
+            x = trial.suggest_float("x", 1, 2, log=True)
+            n = trial.suggest_int("n", 1, 9, step=2)
+            kind = trial.suggest_categorical("kind", [None, "a"])
+            trial.set_user_attr("number", trial.number)
+            return float(x * n + (kind is None))
+
+        def suggest(parameter: Parameter) -> Scalar:
+            asked.append(parameter)
+            return {"x": 1.5, "n": 3, "kind": None}[parameter.name]
+
+        found = self.run(self.ship(objective, tmp_path, by_run=True), suggest)
+        assert dict(found.metrics) == {"loss": 5.5, "number": 3.0}
+        assert asked == [
+            Parameter(name="x", minimum=1, maximum=2, log=True),
+            Parameter(name="n", type="int", minimum=1, maximum=9, step=2),
+            Parameter(name="kind", type="categorical", choices=(None, "a")),
+        ]
+
+    def test_it_can_give_itself_up(self, tmp_path: Path) -> None:
+        def objective(trial: Trial) -> float:
+            trial.report(3.0, 0)
+            raise optuna.TrialPruned
+
+        found = self.run(self.ship(objective, tmp_path, by_run=True), lambda _: 0)
+        assert (found.state, dict(found.metrics)) == (TrialState.PRUNED, {"loss": 3.0})
+
+    def test_one_that_cannot_be_loaded_is_a_failure_with_its_reason(self, tmp_path: Path) -> None:
+        missing = b"cno_such_module_at_all\nobjective\n."
+        found = self.run(self.ship(missing, tmp_path))
+        assert found.state is TrialState.FAILED
+        assert "the function could not be loaded" in str(found.error)
+        assert "No module named 'no_such_module_at_all'" in str(found.error)
+
+    def test_one_that_is_not_there_is_a_failure(self, tmp_path: Path) -> None:
+        batch = self.ship(lambda p: 0.0, tmp_path / "a")
+        assert "is not in the storage any more" in str(self.run(replace(batch, artifacts=str(tmp_path / "b"))).error)
+        assert "submit it with Client.tune()" in str(self.run(replace(batch, code=None)).error)

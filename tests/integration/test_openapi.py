@@ -55,6 +55,8 @@ def test_every_operation_of_the_contract_is_there(document: dict[str, Any]) -> N
         f"GET {job}/events",
         f"GET {job}/logs",
         "GET /api/v1/samplers",
+        "GET /api/v1/pruners",
+        "POST /api/v1/functions",
         "GET /health",
         "GET /ready",
     }

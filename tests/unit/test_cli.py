@@ -353,6 +353,18 @@ class TestLists:
         assert "wall_time_s=0.5" in run("best", "1", url=server.url).stdout
         assert document(run("best", "1", "--json", url=server.url))["number"] == 0
 
+    def test_samplers_and_pruners_are_listed_with_their_options(self, server: StandIn) -> None:
+        options = {"n": {"type": "integer", "default": 10, "description": "Random trials first."}, "m": {}}
+        one = {"name": "tpe", "description": "A model.", "fields": ["n_iter"], "options": options}
+        can = dict.fromkeys(("multi_objective", "constraints", "mixed_spaces", "conditional_spaces"), True)
+        missing = {**one, **can, "name": "gp", "available": False, "remedy": "pip install torch"}
+        server.on("GET /api/v1/samplers", Reply({"samplers": [{**one, **can}, missing]}))
+        server.on("GET /api/v1/pruners", Reply({"pruners": [{**one, "multi_objective": False}]}))
+        assert "Not installed: pip install torch" in run("samplers", url=server.url).stdout
+        assert "Random trials first." in run("samplers", "tpe", url=server.url).stdout
+        assert document(run("pruners", "tpe", "--json", url=server.url))["name"] == "tpe"
+        assert run("samplers", "tpee", url=server.url).exit_code == 4
+
     def test_markup_in_names_is_printed_as_it_is(self, server: StandIn) -> None:
         server.on(
             "GET /api/v1/experiments", Reply({"experiments": [experiment(name="[red]x[/]")], "next_cursor": None})

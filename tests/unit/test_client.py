@@ -278,6 +278,9 @@ class TestTrials:
         server.on("PATCH /api/v1/experiments/1", Reply(experiment(name="new")))
         assert found.update(name="new", tags=()).name == "new"
         assert server.received[-1].body == {"name": "new", "tags": []}
+        for constraints in (["s < 1"], []):
+            found.update(parameter_constraints=constraints)
+            assert server.received[-1].body == {"parameter_constraints": constraints}
 
 
 class TestJobs:

@@ -5,22 +5,32 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from searching import experiment_of
 from typer.core import TyperGroup
 from typer.main import get_command
 
 from serve_app.app import build
+from tuners.samplers import catalogue, plan
 from tunesmith.cli.app import app
+from tunesmith.domain import Parameter, Search, Space
+from tunesmith.errors import InvalidOptimizer
 from tunesmith.settings import PREFIX, TRIAL_VARIABLES, Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 EXAMPLE_ENV = (ROOT / "config" / ".example.env").read_text()
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "examples").rglob("*.md"))]
+SEARCHING = (ROOT / "docs" / "searching.md").read_text()
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "examples").rglob("*.md")),
+]
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -56,6 +66,15 @@ def command_tree() -> TyperGroup:
 def operations() -> set[str]:
     paths = build(Settings(database_url="sqlite://")).openapi()["paths"]
     return {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
+
+
+def sampler_table() -> dict[str, dict[str, str]]:
+    """Sampler -> column -> cell, from the page on searching."""
+    section = SEARCHING.partition("## Samplers")[2].partition("\n## ")[0]
+    heads, _, *rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line.startswith("|")
+    ]
+    return {name: dict(zip(heads, row, strict=True)) for row in rows for name in re.findall(r"`(\w+)`", row[0])}
 
 
 def anchors(page: Path) -> set[str]:
@@ -125,6 +144,41 @@ class TestEndpoints:
         assert f"`{path}`" in README
 
 
+class TestSamplers:
+    def test_the_table_has_every_sampler_and_no_other(self) -> None:
+        assert sampler_table().keys() == {sampler["name"] for sampler in catalogue()}
+
+    @pytest.mark.parametrize("sampler", catalogue(), ids=lambda sampler: sampler["name"])
+    def test_the_table_says_of_each_what_the_catalogue_says(self, sampler: dict[str, Any]) -> None:
+        cells = sampler_table()[sampler["name"]]
+        abilities = [cells[column] for column in ("mixed spaces", "conditions", "objectives", "outcome constraints")]
+        if sampler["name"] == "partial_fixed":
+            assert set(abilities) == {"as its base"}
+            return
+        mixed, conditions, objectives, constraints = abilities
+        assert mixed == ("yes" if sampler["mixed_spaces"] else "numbers; choices at random")
+        assert (conditions == "yes") == sampler["conditional_spaces"]
+        assert conditions in ("yes", "at random", "refused")
+        assert objectives == ("several" if sampler["multi_objective"] else "one")
+        assert constraints == ("steered" if sampler["constraints"] else "")
+
+    @pytest.mark.parametrize(
+        "name", [name for name, cells in sampler_table().items() if cells["conditions"] in ("at random", "refused")]
+    )
+    def test_conditional_parameters_are_drawn_at_random_or_refused_as_the_table_says(self, name: str) -> None:
+        parameters = (
+            Parameter(name="kind", type="categorical", choices=("a", "b")),
+            Parameter(name="rate", minimum=0, maximum=1, when={"kind": ["a"]}),
+        )
+        experiment = experiment_of(Space(parameters=parameters))
+        search = Search(type=name, n_iter=10, seed=1)
+        if sampler_table()[name]["conditions"] == "refused":
+            with pytest.raises(InvalidOptimizer, match="rate exists only under a condition"):
+                plan(experiment, search, 1000)
+        else:
+            assert any("rate at random" in warning for warning in plan(experiment, search, 1000).warnings)
+
+
 class TestText:
     @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
     def test_every_link_leads_somewhere(self, page: Path) -> None:
@@ -137,9 +191,16 @@ class TestText:
             assert not fragment or fragment in anchors(file), link
 
     def test_the_ten_lines_are_ten_and_valid(self) -> None:
-        (example,) = readme_blocks("python")
+        example = readme_blocks("python")[0]
         compile(example, "README.md", "exec")
         assert len(example.strip().splitlines()) == 10
+
+    def test_the_searches_in_a_script_run_as_they_are_printed(self, tmp_path: Path) -> None:
+        (shown,) = re.findall(r"^```python\n(.*?)^```$", SEARCHING, re.M | re.S)
+        for script in (readme_blocks("python")[1], shown):
+            ended = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+            assert (ended.returncode, "x" in ended.stdout) == (0, True), ended.stderr
+        assert (tmp_path / "runs.db").exists()
 
     def test_the_readme_names_every_make_target(self) -> None:
         makefile = (ROOT / "Makefile").read_text()
@@ -157,7 +218,7 @@ class TestText:
         from tunesmith.schemas.requests import ExperimentRequest
 
         (document,) = readme_blocks("yaml")
-        (example,) = readme_blocks("python")
+        example = readme_blocks("python")[0]
         call = re.search(r"create_experiment\((.*?)^\)$", example, re.DOTALL | re.MULTILINE)
         assert call
         given = eval(f"dict({call.group(1)})")

@@ -86,6 +86,8 @@ CHANGES: dict[str, Any] = {
     "compute.max_threads": 5,
     "trial_timeout_s": None,
     "resources.gpus": 0.5,
+    "repeats": 2,
+    "space.constraints": ["level < 9"],
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
@@ -49,14 +50,14 @@ def experiment_of(objectives: Sequence[str] = ("loss",), **changes: Any) -> Expe
 
 
 def job_of(experiment: Experiment, started_s_ago: float = 0, **search: Any) -> Job:
-    complete, total, _warnings = plan(experiment, Search.model_validate({"seed": 1} | search), 1000)
+    planned = plan(experiment, Search.model_validate({"seed": 1} | search), 1000)
     return Job(
         id="job",
         experiment_id=1,
         run_number=1,
         state=JobState.RUNNING,
-        search=complete,
-        progress=Progress(total=total),
+        search=planned.search,
+        progress=Progress(total=planned.total, ran_s=started_s_ago),
         queued_at=EPOCH,
         started_at=utcnow() - timedelta(seconds=started_s_ago),
     )
@@ -283,12 +284,24 @@ def test_the_first_batch_is_one_evaluation() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "slots", "size"), [(5.0, 1, 1), (0.05, 1, 2), (0.01, 1, 10), (0.0001, 1, 64), (0.0001, 40, 10)]
+    ("seconds", "exchange_s", "slots", "size"),
+    [
+        (5.0, 0.002, 1, 1),
+        (0.02, 0.002, 1, 2),
+        (0.001, 0.002, 1, 40),
+        (0.001, 0.004, 1, 80),
+        (0.0001, 0.002, 1, MAX_BATCH),
+        (0.0001, 0.002, 40, 10),
+    ],
 )
-def test_short_evaluations_travel_together(seconds: float, slots: int, size: int) -> None:
+def test_so_many_evaluations_travel_together_that_exchanges_take_a_twentieth_of_the_time(
+    seconds: float, exchange_s: float, slots: int, size: int
+) -> None:
     run = run_of(type="random", n_iter=401)
     complete(run, 1.0, seconds=seconds)
-    assert len(take(run, slots)) == size
+    batch = run.take(slots, "artifacts", 1.0, exchange_s)
+    assert batch is not None
+    assert len(batch.evaluations) == size
 
 
 def test_a_batch_adapts_when_evaluations_become_longer() -> None:
@@ -299,7 +312,7 @@ def test_a_batch_adapts_when_evaluations_become_longer() -> None:
         evaluations = take(run)
         sizes.append(len(evaluations))
         run.absorb([outcome(one.number, seconds=1.0) for one in evaluations])
-    assert sizes[0] == 64
+    assert sizes[0] == 40
     assert sizes[-1] == 1
 
 
@@ -316,14 +329,14 @@ def test_a_sampler_that_learns_gets_its_results_first() -> None:
 
 def test_what_killed_a_worker_travels_alone() -> None:
     run = run_of(type="random", n_iter=100)
-    run.seconds = 0.01
+    run.seconds = 0.001
     first, second, *rest = (one.number for one in take(run, 10))
-    run.absorb([outcome(first)])
+    run.absorb([outcome(first, seconds=0.001)])
     run.lose([second, *rest], died=True)
     for number in (second, *rest):
         (again,) = take(run, 1)
         assert (again.number, again.attempt) == (number, 2)
-        run.absorb([outcome(again.number, seconds=0.01)])
+        run.absorb([outcome(again.number, seconds=0.001)])
     assert len(take(run, 1)) > 1
 
 
@@ -405,13 +418,19 @@ def test_intermediate_values_are_kept_and_judged() -> None:
     assert (run.progress.finished, run.progress.failed) == (1, 0)
 
 
-def test_a_trial_that_was_to_be_pruned_and_got_lost_has_another_chance() -> None:
+def test_a_trial_that_was_to_be_pruned_has_another_chance_unless_its_worker_was_killed_for_it() -> None:
     run = run_of(type="random", n_iter=1, pruner={"type": "threshold", "options": {"upper": 1}})
     (evaluation,) = take(run)
     assert run.report([Report("job", evaluation.number, "loss", 0, 5.0)]) == {evaluation.number}
-    run.lose([evaluation.number], died=True)
+    run.lose([evaluation.number], died=False)
     take(run)
     assert run.report([]) == set()
+    assert run.report([Report("job", evaluation.number, "loss", 0, 5.0)]) == {evaluation.number}
+    run.lose([evaluation.number], died=True)
+    assert run.over
+    unwritten = run.unwritten()
+    assert unwritten is not None
+    assert unwritten.trials[-1].state is TrialState.PRUNED
 
 
 # Verdicts
@@ -459,15 +478,33 @@ def test_a_search_that_converged_succeeds_early() -> None:
 
 
 def test_a_spent_budget_starts_no_new_trial_but_waits_for_the_running_one() -> None:
-    run = run_of(type="tpe", budget_s=1000)
+    job = job_of(experiment_of(), started_s_ago=999.9, type="tpe", budget_s=1000)
+    run = JobRun(experiment_of(), job, SHAPE, (), (), 0)
     assert run.left == math.inf
     (evaluation,) = take(run)
-    run.stopping.started_at -= timedelta(seconds=1001)
+    time.sleep(0.15)
     assert take(run) == []
     assert not run.over
     run.absorb([outcome(evaluation.number)])
     assert run.over
     assert run.verdict() == (JobState.SUCCEEDED, {"message": "the budget of 1000 s is spent (budget_s)"})
+
+
+def test_the_time_that_a_job_ran_and_what_it_cost_go_on_where_they_were() -> None:
+    run = run_of(type="random", n_iter=9)
+    (evaluation,) = take(run)
+    run.absorb([outcome(evaluation.number, seconds=10.0)], price=0.25)
+    standing = run.standing
+    assert standing.cost == 2.5
+    again = JobRun(experiment_of(), run.job.evolve(progress=standing.evolve(ran_s=500.0)), SHAPE, (), (), 1)
+    assert (again.standing.cost, again.standing.ran_s >= 500) == (2.5, True)
+
+
+def test_a_goal_ends_the_search_well() -> None:
+    run = run_of(type="random", n_iter=9, goal=0.5)
+    complete(run, 3.0, 0.4)
+    assert run.over
+    assert run.verdict() == (JobState.SUCCEEDED, {"message": "trial 1 reached the goal: loss 0.5 (goal)"})
 
 
 def test_an_error_of_its_own_fails_the_job() -> None:

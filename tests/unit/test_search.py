@@ -78,12 +78,19 @@ def run(
     points = PointSearch(experiment, search, history, len(history))
     done = list(history)
     while len(done) < trials:
-        params = points.ask(len(done))
+        number = len(done)
+        params = points.ask(number)
         if params is None:
             break
-        done.append(finished(len(done), params, experiment, **changes))
+        done.append(finished(number, params, experiment, system_attrs=points.system_attrs(number), **changes))
         points.tell(done[-1])
     return done
+
+
+def studied(points: PointSearch) -> list[Any]:
+    """The trials that a search learnt from, as Optuna's."""
+    assert points._learning is not None
+    return list(points._learning.study.get_trials(deepcopy=False))
 
 
 def params_of(trials: Sequence[Trial]) -> list[Params]:
@@ -120,8 +127,8 @@ def test_every_point_lies_in_the_space(kind: str, objectives: Sequence[str]) -> 
             assert type(trial.params.get(name, 1)) is int
         assert all(type(trial.params.get(name, 1.0)) is float for name in ("deep", "lr", "drop", "flat"))
     assert {("level" in t.params, "deep" in t.params) for t in trials} >= {(True, False), (False, False)}
-    again = PointSearch(experiment, search, trials, len(trials))
-    assert len(again._study.trials) == len(trials), "a point that was handed out did not fit the space afterwards"
+    again = PointSearch(experiment, Search(type="tpe", seed=0), trials, len(trials))
+    assert len(studied(again)) == len(trials), "a point that was handed out did not fit the space afterwards"
 
 
 def test_any_json_scalar_can_be_a_choice() -> None:
@@ -166,7 +173,8 @@ def test_bayesopt_is_random_at_first_and_then_a_model() -> None:
     assert params_of(trials)[:n_init] == params_of(random)
     assert params_of(trials)[n_init] != params_of(run(experiment, Search(type="random", n_iter=9, seed=11), 9))[n_init]
     late = statistics.mean(loss_of(t.params) for t in trials[-15:])
-    assert late < statistics.mean(loss_of(t.params) for t in trials[:n_init]) / 3
+    at_random = run(experiment, Search(type="random", n_iter=45, seed=11), 45)
+    assert late < statistics.mean(loss_of(t.params) for t in at_random) / 3
 
 
 def test_bayesopt_without_random_points_starts_all_the_same() -> None:
@@ -228,7 +236,7 @@ def test_a_trial_that_goes_back_and_comes_again_is_learnt_once() -> None:
         points.reopen(0, params)
     points.tell(finished(0, params, experiment))
     points.tell(finished(0, params, experiment))  # a late outcome of an earlier attempt
-    complete = [t for t in points._study.trials if t.state.name == "COMPLETE"]
+    complete = [t for t in studied(points) if t.state.name == "COMPLETE"]
     assert [t.params for t in complete] == [params]
 
 
@@ -255,14 +263,14 @@ def test_trials_outside_a_narrowed_space_are_ignored() -> None:
     )
     points = PointSearch(narrow, SEARCHES["tpe"], wide, 0)
     inside = [trial.params for trial in wide if float(trial.params["x"] or 0) <= 0.5]
-    assert [t.params for t in points._study.trials] == inside
+    assert [t.params for t in studied(points)] == inside
     assert 0 < len(inside) < 50
     assert all(float(t.params["x"] or 0) <= 0.5 for t in run(narrow, SEARCHES["tpe"], 5))
 
 
 def test_trials_of_another_space_are_ignored() -> None:
     mixed = run(experiment_of(MIXED), Search(type="random", n_iter=5, seed=7), 5)
-    assert PointSearch(experiment_of(), SEARCHES["tpe"], mixed, 0)._study.trials == []
+    assert studied(PointSearch(experiment_of(), SEARCHES["tpe"], mixed, 0)) == []
 
 
 def test_a_lost_trial_outside_a_narrowed_space_is_evaluated_but_not_learnt() -> None:
@@ -270,7 +278,7 @@ def test_a_lost_trial_outside_a_narrowed_space_is_evaluated_but_not_learnt() -> 
     points = PointSearch(experiment, SEARCHES["tpe"], (), 1)
     points.reopen(0, {"x": 7.0, "y": 0.5})
     points.tell(finished(0, {"x": 7.0, "y": 0.5}, experiment))
-    assert points._study.trials == []
+    assert studied(points) == []
     assert points.ask(1) is not None
 
 
@@ -312,40 +320,41 @@ def test_the_pruner_ends_what_is_worse_than_the_others() -> None:
     points = pruning(experiment, {"type": "median", "options": {"n_startup_trials": 2}})
     for number in range(4):
         params = points.ask(number)
-        assert not any(points.report(number, step, 1.0 / (step + 1)) for step in range(5))
+        assert not any(points.report(number, "loss", step, 1.0 / (step + 1)) for step in range(5))
         points.tell(finished(number, params or {}, experiment, failed=False))
     points.ask(4)
     points.ask(5)
-    assert [points.report(4, step, 0.1) for step in range(3)] == [False] * 3
-    assert points.report(5, 0, 9.0)
+    assert [points.report(4, "loss", step, 0.1) for step in range(3)] == [False] * 3
+    assert points.report(5, "loss", 0, 9.0)
     points.tell(finished(5, {}, experiment, state=TrialState.PRUNED, values=None))
-    assert points._study.trials[5].state.name == "PRUNED"
+    assert studied(points)[5].state.name == "PRUNED"
 
 
 def test_what_is_maximized_is_pruned_at_the_other_end() -> None:
     points = pruning(experiment_of(objectives=("-speed",)), {"type": "threshold", "options": {"lower": 1}})
     points.ask(0)
-    assert not points.report(0, 0, 2.0)
-    assert points.report(0, 1, 0.5)
+    assert not points.report(0, "speed", 0, 2.0)
+    assert points.report(0, "speed", 1, 0.5)
 
 
 def test_without_a_pruner_nothing_is_pruned() -> None:
     points = pruning(experiment_of(), None)
     points.ask(0)
-    assert not any(points.report(0, step, 1e300) for step in range(5))
+    assert not any(points.report(0, "loss", step, 1e300) for step in range(5))
 
 
 def test_odd_reports_do_no_harm() -> None:
     points = pruning(experiment_of(), {"type": "threshold", "options": {"upper": 1}})
     points.ask(0)
-    assert not points.report(7, 0, 5.0)  # no such trial
-    assert not points.report(0, -1, 5.0)  # pruners count from 0
-    assert not points.report(0, 3, 0.5)
-    assert not points.report(0, 3, 0.6)  # the first report of a step counts
-    assert points.report(0, 2**61, 5.0)
+    assert not points.report(7, "loss", 0, 5.0)  # no such trial
+    assert not points.report(0, "loss", -1, 5.0)  # pruners count from 0
+    assert not points.report(0, "size", 3, 5.0)  # not the objective
+    assert not points.report(0, "loss", 3, 0.5)
+    assert not points.report(0, "loss", 3, 0.6)  # the first report of a step counts
+    assert points.report(0, "loss", 2**61, 5.0)
     several = pruning(experiment_of(objectives=("a", "b")), None)
     several.ask(0)
-    assert not several.report(0, 0, 5.0)
+    assert not several.report(0, "a", 0, 5.0)
 
 
 def test_a_pruner_compares_with_the_curves_of_earlier_trials() -> None:
@@ -360,5 +369,5 @@ def test_a_pruner_compares_with_the_curves_of_earlier_trials() -> None:
     )
     known = PointSearch(experiment, search, [earlier], 1, {0: {1: 0.5, 2: 0.25}})
     known.ask(1)
-    assert known.report(1, 1, 0.9)
-    assert not PointSearch(experiment, search, [earlier], 1).report(1, 1, 0.9)
+    assert known.report(1, "loss", 1, 0.9)
+    assert not PointSearch(experiment, search, [earlier], 1).report(1, "loss", 1, 0.9)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from tuners.stopping import Stopping
-from tunesmith.domain import Experiment, Search, Trial, TrialState, utcnow
+from tunesmith.domain import Experiment, Search, Trial, TrialState
 from tunesmith.testing import memory_store
 from tunesmith.testing.factories import new_experiment
 
@@ -25,8 +24,8 @@ def trial(value: float | None, state: TrialState = TrialState.COMPLETE, violatio
     )
 
 
-def stopping(experiment: Experiment, started_s_ago: float = 0, **fields: Any) -> Stopping:
-    return Stopping(experiment, Search(**fields), utcnow() - timedelta(seconds=started_s_ago))
+def stopping(experiment: Experiment, ran_s: float = 0, **fields: Any) -> Stopping:
+    return Stopping(experiment, Search(**fields), ran_s)
 
 
 def see(stopping: Stopping, *values: float) -> str | None:
@@ -39,7 +38,7 @@ FAILED = trial(None, TrialState.FAILED)
 
 
 def test_a_search_without_limits_never_stops(experiment: Experiment) -> None:
-    watch = stopping(experiment, started_s_ago=1e6)
+    watch = stopping(experiment, ran_s=1e6)
     for _ in range(1000):
         watch.see(FAILED)
     assert see(watch, *[1.0] * 1000) is None
@@ -84,9 +83,9 @@ def test_several_objectives_do_not_converge() -> None:
 
 
 def test_it_stops_when_the_budget_is_spent(experiment: Experiment) -> None:
-    assert stopping(experiment, started_s_ago=9, budget_s=10).reason is None
-    assert stopping(experiment, started_s_ago=11, budget_s=10).reason == "the budget of 10 s is spent (budget_s)"
-    assert not stopping(experiment, started_s_ago=11, budget_s=10).failed
+    assert stopping(experiment, ran_s=9, budget_s=10).reason is None
+    assert stopping(experiment, ran_s=11, budget_s=10).reason == "the budget of 10 s is spent (budget_s)"
+    assert not stopping(experiment, ran_s=11, budget_s=10).failed
 
 
 def test_too_many_failures_fail_the_job(experiment: Experiment) -> None:
@@ -96,3 +95,28 @@ def test_too_many_failures_fail_the_job(experiment: Experiment) -> None:
     assert (watch.failed, watch.reason) == (False, None)
     watch.see(FAILED)
     assert (watch.failed, watch.reason) == (True, "2 trials failed (max_failed_trials)")
+
+
+def test_a_goal_is_reached_by_one_trial_in_all_that_it_names() -> None:
+    experiment = new_experiment(memory_store(), objectives=("time", "-speed"))
+    watch = stopping(experiment, goal={"time": 2.0, "speed": 10.0})
+    for values in ((1.0, 9.0), (3.0, 11.0)):
+        watch.see(trial(0.0).evolve(values=values))
+    assert watch.reason is None
+    watch.see(trial(0.0).evolve(values=(2.0, 10.0), number=7))
+    assert watch.reason == "trial 7 reached the goal: time 2, speed 10 (goal)"
+    assert not watch.failed
+
+
+def test_a_trial_that_breaks_a_constraint_reaches_no_goal(experiment: Experiment) -> None:
+    watch = stopping(experiment, goal=1.0)
+    watch.see(trial(0.5, violation=0.1))
+    assert watch.reason is None
+
+
+def test_what_trials_cost_ends_the_search(experiment: Experiment) -> None:
+    watch = stopping(experiment, max_cost=1.0)
+    watch.charge(0.75)
+    assert watch.reason is None
+    watch.charge(0.25)
+    assert watch.reason == "its trials cost 1, the limit is 1 (max_cost)"

@@ -10,15 +10,18 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from datetime import datetime
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO
 
-from tuners.messages import Batch, Evaluation, Outcome, Stop
-from tuners.tools import templates
+from tuners.messages import Batch, Evaluation, Outcome
+from tuners.tools import checkpoints, repeats, templates
+from tuners.tools.checkpoints import Checkpoint, NoCheckpoint
 from tuners.tools.metrics import MetricsFile, Patterns
 from tuners.tools.outcome import failure, judge, outcome, storable
 from tuners.tools.process import TICK_S, Ended, run_group
+from tuners.tools.repeats import Watch
 from tunesmith.domain import CommandTool, TrialState, utcnow
 from tunesmith.errors import StorageUnavailable
 from tunesmith.storage import Storage, trial_key
@@ -35,9 +38,6 @@ TAKE_IN_S = 60.0
 STOPPED_TAKE_IN_S = 1.0
 """The same where the command was ended, or the trial's time is over."""
 
-Watch = Callable[[list[tuple[str, int, float]]], Stop | None]
-"""Called a few times a second with new intermediate values; tells when to stop."""
-
 
 class Failed(Exception):
     """The evaluation failed; the message says why."""
@@ -48,34 +48,33 @@ class Stopped(Exception):
 
 
 class CommandRun:
-    """One evaluation of a command tool."""
+    """One run of a command tool: a trial's, or one of its repeats."""
 
-    def __init__(self, batch: Batch, evaluation: Evaluation, watch: Watch) -> None:
+    def __init__(
+        self,
+        batch: Batch,
+        evaluation: Evaluation,
+        watch: Watch,
+        directory: Path,
+        log: IO[bytes],
+        deadline: float | None = None,
+        variables: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """`deadline`: when the trial's time is over (`time.monotonic`); `variables`: more of its environment."""
         assert isinstance(batch.spec.tool, CommandTool)
         self.batch, self.evaluation, self.watch = batch, evaluation, watch
         self.tool = batch.spec.tool
         self.declared = [parameter.name for parameter in batch.spec.space]
-        timeout = batch.spec.trial_timeout_s
-        self.deadline = None if timeout is None else time.monotonic() + timeout
-        self.directory = Path()
+        self.directory, self.log = directory, log
+        self.deadline, self.variables = deadline, variables
+        self.log_start = os.fstat(log.fileno()).st_size
         self.values: dict[str, float] = {}
-        self.log: IO[bytes] | None = None
 
-    def evaluate(self) -> Outcome:
+    def outcome(self) -> Outcome:
         """Run it to its end, however it ends."""
         started = utcnow()
-        storage, key = Storage(self.batch.artifacts), trial_key(self.batch.experiment_id, self.evaluation.number)
         try:
-            with _directory(storage, key) as self.directory:
-                found = self._judge(started)
-                return self._keep_log(storage, key, found)
-        except (OSError, StorageUnavailable) as error:
-            return failure(self.batch, self.evaluation, started, f"the trial could not be run on its node: {error}")
-
-    def _judge(self, started: datetime) -> Outcome:
-        try:
-            with (self.directory / LOG).open("a+b", buffering=0) as self.log:
-                self._run(self.log)
+            self._run(self.log)
         except Stopped as reason:
             state = TrialState.PRUNED if str(reason) == "pruned" else TrialState.WAITING
             return outcome(self.batch, self.evaluation, state, started, self.values)
@@ -170,6 +169,7 @@ class CommandRun:
         # The platform's own variables (database, tokens) are none of a tool's business.
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("TUNESMITH_", "RAY_"))}
         return inherited | templates.environment(self.declared, self.evaluation.params) | {
+            **self.variables,
             "TUNESMITH_METRICS": str(self.directory / METRICS),
             "TUNESMITH_JOB_ID": self.batch.job_id,
             "TUNESMITH_EXPERIMENT_ID": str(self.batch.experiment_id),
@@ -193,24 +193,56 @@ class CommandRun:
             raise Failed(f"{what}exit code {ended.exit_code}{self._tail()}")
 
     def _tail(self) -> str:
-        assert self.log is not None
         descriptor = self.log.fileno()  # the script may have removed the file
         size = os.fstat(descriptor).st_size
-        text = os.pread(descriptor, TAIL_BYTES, max(0, size - TAIL_BYTES)).decode(errors="replace").strip()
+        start = max(self.log_start, size - TAIL_BYTES)
+        text = os.pread(descriptor, max(0, size - start), start).decode(errors="replace").strip()
         return f"; its output ends with:\n{text}" if text else "; it printed nothing"
-
-    def _keep_log(self, storage: Storage, key: str, found: Outcome) -> Outcome:
-        log = self.directory / LOG
-        if not log.is_file() or log.stat().st_size == 0:  # the script may have removed it
-            return found
-        if storage.local is None:
-            storage.upload(log, f"{key}/{LOG}")
-        return replace(found, log=f"{key}/{LOG}")
 
 
 def evaluate(batch: Batch, evaluation: Evaluation, watch: Watch) -> Outcome:
     """Evaluate one configuration of a command tool, on this node."""
-    return CommandRun(batch, evaluation, watch).evaluate()
+    started = utcnow()
+    storage, key = Storage(batch.artifacts), trial_key(batch.experiment_id, evaluation.number)
+    checkpoint = Checkpoint(batch, evaluation)
+    try:
+        with _directory(storage, key) as directory:
+            with (directory / LOG).open("a+b", buffering=0) as log:
+                once = partial(_once, batch, evaluation, checkpoint, directory, log)
+                found = checkpoint.keep(repeats.evaluate(batch, evaluation, watch, once))
+            return _keep_log(storage, key, directory, found)
+    except NoCheckpoint as error:
+        return failure(batch, evaluation, started, str(error))
+    except (OSError, StorageUnavailable) as error:
+        return failure(batch, evaluation, started, f"the trial could not be run on its node: {error}")
+
+
+def _once(
+    batch: Batch,
+    evaluation: Evaluation,
+    checkpoint: Checkpoint,
+    directory: Path,
+    log: IO[bytes],
+    repeat: int,
+    watch: Watch,
+    deadline: float | None,
+) -> Outcome:
+    """One of a trial's repeats; each has a directory of its own, and begins with the same checkpoint."""
+    variables = {"TUNESMITH_REPEAT": str(repeat), **checkpoints.variables(evaluation, checkpoint.open(directory))}
+    if batch.spec.repeats > 1:
+        log.write(repeats.title(batch.spec, repeat).encode())
+        directory = directory / f"repeat{repeat}"
+        directory.mkdir(parents=True)
+    return CommandRun(batch, evaluation, watch, directory, log, deadline, variables).outcome()
+
+
+def _keep_log(storage: Storage, key: str, directory: Path, found: Outcome) -> Outcome:
+    log = directory / LOG
+    if not log.is_file() or log.stat().st_size == 0:  # the script may have removed it
+        return found
+    if storage.local is None:
+        storage.upload(log, f"{key}/{LOG}")
+    return replace(found, log=f"{key}/{LOG}")
 
 
 @contextlib.contextmanager
@@ -223,10 +255,19 @@ def _directory(storage: Storage, key: str) -> Iterator[Path]:
     path = storage.local / key
     try:
         path.mkdir(parents=True)
-    except FileExistsError:  # an earlier attempt's
-        shutil.rmtree(path)
-        path.mkdir()
+    except FileExistsError:
+        _empty(path)
     yield path
+
+
+def _empty(directory: Path) -> None:
+    """Remove what an earlier attempt left, but the checkpoint that it kept."""
+    for path in directory.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            if path.name != checkpoints.KEPT:
+                shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _signal_name(number: int) -> str:

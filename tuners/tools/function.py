@@ -1,51 +1,49 @@
-"""The function tool: a Python function that this worker can import, called with the parameters as keywords."""
+"""The function tools: a Python function that this worker imports, or that was shipped with the job, called by it."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import io
-import itertools
 import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import lru_cache
 from types import FrameType
-from typing import Any
 
 from tuners.messages import Batch, Evaluation, Outcome, Stop
-from tuners.tools.metrics import MAX_METRICS, metric_of
-from tuners.tools.outcome import failure, judge, outcome
+from tuners.tools.callable_load import load
+from tuners.tools.callable_run import Interrupted, Watch, call, ended
+from tuners.tools.callable_trial import Suggest
+from tuners.tools.outcome import failure
 from tuners.tools.process import TICK_S
-from tunesmith.domain import FunctionTool, TrialState, utcnow
+from tunesmith.domain import Parameter, Scalar, utcnow
 from tunesmith.errors import StorageUnavailable
 from tunesmith.storage import Storage, trial_key
 
-Watch = Callable[[list[tuple[str, int, float]]], Stop | None]
+__all__ = ["Suggest", "Watch", "call", "evaluate", "interruptible"]
 
 
-class _Interrupted(BaseException):
-    """Raised inside the function when it must end; a BaseException, so that `except Exception` does not swallow it."""
+def evaluate(batch: Batch, evaluation: Evaluation, watch: Watch, suggest: Suggest | None = None) -> Outcome:
+    """Evaluate one configuration with the batch's function; what it prints becomes the trial's log.
 
-
-def evaluate(batch: Batch, evaluation: Evaluation, watch: Watch) -> Outcome:
-    """Call the function with one configuration. It returns a number (the first objective) or a dict of metrics."""
-    assert isinstance(batch.spec.tool, FunctionTool)
+    `suggest` hands out the parameters of a function that asks for them while it runs.
+    """
     started, output = utcnow(), io.StringIO()
-    begun = time.perf_counter()
-    try:
-        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output), _interruptions(batch, watch):
-            result = _load(batch.spec.tool.entrypoint)(**evaluation.params)
-        metrics = _metrics(batch, result)
-        metrics.setdefault("wall_time_s", time.perf_counter() - begun)
-        found = judge(batch, evaluation, started, metrics)
-    except _Interrupted as reason:
-        found = _interrupted(batch, evaluation, started, str(reason))
-    except (Exception, SystemExit):
-        found = failure(batch, evaluation, started, traceback.format_exc(limit=-20))
+    found: Outcome
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+        try:
+            function = load(batch)
+        except (Exception, SystemExit):
+            error = f"the function could not be loaded\n{traceback.format_exc(limit=-20)}"
+            found = failure(batch, evaluation, started, error)
+        else:
+            try:
+                with interruptible(batch, watch, suggest) as (watched, asked):
+                    found = call(function, batch, evaluation, watched, asked)
+            except Interrupted as reason:  # just before the call, or just after it
+                found = ended(batch, evaluation, started, str(reason))
     text = output.getvalue()
     try:
         return _keep_log(batch, evaluation, found, text) if text else found
@@ -53,45 +51,55 @@ def evaluate(batch: Batch, evaluation: Evaluation, watch: Watch) -> Outcome:
         return failure(batch, evaluation, started, f"the log could not be kept: {error}", found.metrics)
 
 
-def _interrupted(batch: Batch, evaluation: Evaluation, started: Any, reason: str) -> Outcome:
-    if reason == "timeout":
-        limit = f"{batch.spec.trial_timeout_s:g} s (trial_timeout_s)"
-        return failure(batch, evaluation, started, f"still running after {limit}; ended")
-    state = TrialState.PRUNED if reason == "pruned" else TrialState.WAITING
-    return outcome(batch, evaluation, state, started, {})
-
-
-def _metrics(batch: Batch, result: Any) -> dict[str, float]:
-    pairs = result if isinstance(result, Mapping) else {batch.spec.objectives[0].metric: result}
-    numbers = {str(name): metric_of(str(name), value) for name, value in pairs.items()}
-    return dict(itertools.islice(((n, v) for n, v in numbers.items() if v is not None), MAX_METRICS))
-
-
-@lru_cache(maxsize=64)
-def _load(entrypoint: str) -> Callable[..., Any]:
-    module, _, name = entrypoint.partition(":")
-    function = getattr(importlib.import_module(module), name)
-    if not callable(function):
-        raise TypeError(f"{entrypoint} is no function")
-    return function  # type: ignore[no-any-return]
-
-
 @contextlib.contextmanager
-def _interruptions(batch: Batch, watch: Watch) -> Iterator[None]:
-    """Look a few times a second whether to stop, from a timer signal; only the main thread can have one."""
+def interruptible(batch: Batch, watch: Watch, suggest: Suggest | None = None) -> Iterator[tuple[Watch, Suggest | None]]:
+    """Look a few times a second whether to stop, from a timer signal; only the main thread can have one.
+
+    Gives `watch` and `suggest` back in a form that the signal never breaks into: neither can be entered twice.
+    """
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield watch, suggest
         return
     limit = batch.spec.trial_timeout_s
     deadline = None if limit is None else time.monotonic() + limit
+    busy = False
+
+    @contextlib.contextmanager
+    def undisturbed() -> Iterator[None]:
+        nonlocal busy
+        busy = True
+        try:
+            yield
+        finally:
+            busy = False
+
+    def watched(measured: list[tuple[str, int, float]]) -> Stop | None:
+        with undisturbed():
+            return watch(measured)
+
+    def asked(parameter: Parameter) -> Scalar:
+        assert suggest is not None
+        with undisturbed():
+            return suggest(parameter)
 
     def look(_signal: int, _frame: FrameType | None) -> None:
+        if busy:
+            return  # the next tick comes soon
         if deadline is not None and time.monotonic() >= deadline:
-            raise _Interrupted("timeout")
+            raise Interrupted("timeout")
         reason = watch([])
         if reason is not None:
-            raise _Interrupted(reason)
+            raise Interrupted(reason)
 
+    with _ticking(look):
+        try:
+            yield watched, asked if suggest is not None else None
+        finally:
+            busy = True
+
+
+@contextlib.contextmanager
+def _ticking(look: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     before = signal.signal(signal.SIGALRM, look)
     signal.setitimer(signal.ITIMER_REAL, TICK_S, TICK_S)
     try:

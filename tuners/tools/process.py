@@ -23,6 +23,8 @@ from typing import IO, Any
 
 TICK_S = 0.25
 """Seconds between two looks at a running command."""
+PRUNED_GRACE_S = 1.0
+"""Seconds between TERM and KILL, at most, for a pruned command: with the beat and the look it is gone within 2 s."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,8 @@ def run_group(
 ) -> Ended:
     """Run a command to its end, with its output in `log` (or its stdout in the file descriptor `stdout`).
 
-    `watch` is called every TICK_S seconds; a text that it returns ends the command.
+    `watch` is called every TICK_S seconds; a text that it returns ends the command. `grace_s`: seconds between TERM and
+    KILL, at most PRUNED_GRACE_S where the text is "pruned".
 
     Raises:
         OSError: it cannot be started, or its launcher died.
@@ -67,7 +70,7 @@ def run_group(
         while (ended := launcher.ended(_left(deadline))) is None:
             stopped = "timeout" if deadline is not None and time.monotonic() >= deadline else watch()
             if stopped is not None:
-                ended = launcher.stop(grace_s)
+                ended = launcher.stop(min(grace_s, PRUNED_GRACE_S) if stopped == "pruned" else grace_s)
                 break
     except BaseException:
         launcher.close()  # kills the group

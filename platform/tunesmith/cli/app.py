@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 import tunesmith
-from tunesmith.cli import admin, doctor, exits, experiments, jobs, server
+from tunesmith.cli import admin, catalogues, doctor, exits, experiments, jobs, server
 from tunesmith.cli.output import print_error
 from tunesmith.errors import TunesmithError
 
@@ -65,6 +65,8 @@ COMMANDS = (
     ("pause", jobs.pause, WORK),
     ("resume", jobs.resume, WORK),
     ("retry", jobs.retry, WORK),
+    ("samplers", catalogues.list_samplers, WORK),
+    ("pruners", catalogues.list_pruners, WORK),
     ("experiments", experiments.list_experiments, RESULTS),
     ("trials", experiments.list_trials, RESULTS),
     ("best", experiments.best, RESULTS),

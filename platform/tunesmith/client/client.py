@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from typing import Any, Self
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import httpx2
 
 from tunesmith.client.answers import paged, parsed
 from tunesmith.client.connection import Connection
 from tunesmith.client.discovery import DEFAULT_URL, platform_url
-from tunesmith.client.experiment import Experiment
+from tunesmith.client.experiment import Experiment, PriorityWord
 from tunesmith.client.job import Job
 from tunesmith.domain import JobState
 from tunesmith.schemas.experiments import ExperimentAnswer
 from tunesmith.schemas.health import HealthAnswer, ReadyAnswer
 from tunesmith.schemas.jobs import JobAnswer
 from tunesmith.schemas.requests import ExperimentRequest
-from tunesmith.schemas.samplers import SamplerAnswer, SamplersAnswer
+from tunesmith.schemas.samplers import PrunerAnswer, PrunersAnswer, SamplerAnswer, SamplersAnswer
 from tunesmith.schemas.words import EXPERIMENT_WORDS
+
+if TYPE_CHECKING:
+    from tunesmith.client.tune_request import TuneOptions
+    from tunesmith.client.tune_result import Result
+    from tunesmith.client.tune_space import SpaceLike
 
 
 class Client:
@@ -116,9 +121,43 @@ class Client:
         answers = paged(self._connection, "/api/v1/jobs", "jobs", JobAnswer, limit, status=word)
         return [Job(self._connection, answer.job_id, answer) for answer in answers]
 
+    def tune(
+        self,
+        objective: Callable[..., Any],
+        space: SpaceLike | None = None,
+        *,
+        workers: int | None = None,
+        priority: PriorityWord = "normal",
+        **options: Unpack[TuneOptions],
+    ) -> Result:
+        """Search the parameters that make a Python function smallest, or largest, on the platform.
+
+            result = client.tune(objective, {"x": Float(-5, 5)}, trials=200, name="first try")
+
+        Takes what `tuners.tune` takes, described there, but `storage` and `catch`. The function is shipped by value,
+        with the modules that lie beside its own; what it imports from installed packages must be installed where it
+        runs. `workers` are trials at once, at most (unset: as many as there is room for). With a `name`, a later call
+        goes on with the run, or follows it where it is running still; Ctrl-C pauses it then, and cancels it without
+        one. Whoever just goes away leaves it running.
+
+        Raises:
+            InvalidBody, InvalidSpace, InvalidOptimizer: an argument is wrong, or the function cannot be shipped.
+            BadRequest: the platform runs another Python, or an incompatible cloudpickle.
+            PayloadTooLarge: the function drags too much data along.
+            Interrupted: Ctrl-C (a KeyboardInterrupt); its `result` is what was found until then.
+            TunesmithError: no trial succeeded, or too many failed.
+        """
+        from tunesmith.client.tune import tune
+
+        return tune(self, self._connection, objective, space, workers, priority, options)
+
     def samplers(self) -> tuple[SamplerAnswer, ...]:
         """The samplers of the platform, with their options."""
         return parsed(self._connection, SamplersAnswer, self._connection.get("/api/v1/samplers")).samplers
+
+    def pruners(self) -> tuple[PrunerAnswer, ...]:
+        """The pruners of the platform, with their options."""
+        return parsed(self._connection, PrunersAnswer, self._connection.get("/api/v1/pruners")).pruners
 
     def health(self) -> HealthAnswer:
         """What the platform says about itself. Raises Unavailable when it cannot work."""

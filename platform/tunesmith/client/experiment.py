@@ -107,9 +107,20 @@ class Experiment:
         tags: Sequence[str] | None = None,
         archived: bool | None = None,
         parameters: Sequence[Parameter | Mapping[str, Any]] | None = None,
+        parameter_constraints: Sequence[str] | None = None,
     ) -> ExperimentAnswer:
-        """Rename, tag, archive, or give later jobs a wider or narrower space. Raises InvalidSpace, InvalidBody."""
-        changes = {"name": name, "tags": tags, "archived": archived, "parameters": parameters}
+        """Rename, tag, archive, or give later jobs a wider or narrower space.
+
+        `parameters` are the same ones with other ranges or choices; `parameter_constraints` stand instead of the
+        present ones, `()` lifts them. Raises InvalidSpace, InvalidBody.
+        """
+        changes = {
+            "name": name,
+            "tags": tags,
+            "archived": archived,
+            "parameters": parameters,
+            "parameter_constraints": parameter_constraints,
+        }
         body = {field: value for field, value in changes.items() if value is not None}
         self._info = parsed(self._connection, ExperimentAnswer, self._connection.patch(self._path, body))
         return self._info

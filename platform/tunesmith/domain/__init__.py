@@ -15,7 +15,7 @@ from tunesmith.domain.job import (
 )
 from tunesmith.domain.page import Page
 from tunesmith.domain.space import Parameter, Point, Space, same_scalar, space_of
-from tunesmith.domain.tool import CommandTool, FunctionTool, Tool
+from tunesmith.domain.tool import CallableTool, CommandTool, FunctionTool, Tool
 from tunesmith.domain.trial import FINISHED, Measurement, Trial, TrialState
 from tunesmith.domain.value import Scalar, Time, Value, finite, finite_only, render_time, utcnow
 
@@ -24,6 +24,7 @@ __all__ = [
     "ENDED",
     "FINISHED",
     "TRANSITIONS",
+    "CallableTool",
     "CommandTool",
     "Compute",
     "Constraint",

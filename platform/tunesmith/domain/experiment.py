@@ -6,12 +6,12 @@ import hashlib
 import json
 import sys
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from tunesmith.domain.space import Space
-from tunesmith.domain.tool import Tool
+from tunesmith.domain.tool import CallableTool, Tool
 from tunesmith.domain.trial import TrialState
 from tunesmith.domain.value import Finite, Time, Value, check_text
 
@@ -122,6 +122,8 @@ class ExperimentSpec(Value):
     """Seconds until a trial is ended and recorded as failed; unset: never."""
     resources: Resources = Resources()
     """What one trial needs."""
+    repeats: int = Field(default=1, ge=1, le=1000)
+    """How often a trial evaluates its point; its values are the means."""
 
     _distinct = field_validator("objectives")(check_objectives)
 
@@ -131,9 +133,19 @@ class ExperimentSpec(Value):
         return self
 
     @property
+    def define_by_run(self) -> bool:
+        """Whether trials ask for their parameters while they run."""
+        return isinstance(self.tool, CallableTool) and self.tool.define_by_run
+
+    @property
     def content_hash(self) -> str:
         """SHA-256 of the content, the same for any key order and any letter case of the tool's name."""
-        content = self.model_dump(mode="json") | {"tool_name": self.tool_name.casefold()}
+        content: dict[str, Any] = self.model_dump(mode="json") | {"tool_name": self.tool_name.casefold()}
+        # What came later and says nothing keeps the identity of the experiments that were there before.
+        if self.repeats == 1:
+            del content["repeats"]
+        if not self.space.constraints:
+            del content["space"]["constraints"]
         return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from tunesmith.domain.space import Space
 from tunesmith.domain.value import Finite, Scalar, Time, Value, check_text
 
 
@@ -107,6 +108,18 @@ class Search(Value):
     """The job fails when this many of its trials failed."""
     enqueue: tuple[Mapping[str, Scalar], ...] = Field(default=(), max_length=10_000)
     """Points to try first."""
+    fixed: Mapping[str, Scalar] = {}
+    """Parameters that are held at one value."""
+    goal: Finite | Mapping[str, Finite] | None = None
+    """Stop when a feasible trial is at least this good: metric -> value, or the first objective's value."""
+    max_cost: Finite | None = Field(default=None, gt=0)
+    """Money after which no new trial starts, in the currency of `TUNESMITH_PRICES`."""
+    space: Space | None = None
+    """The space that it searches, where its experiment's was changed after it was queued."""
+    chosen: Pruner | None = None
+    """auto: the sampler that was chosen for this job, with its options."""
+    code: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """SHA-256 of the function that was shipped for this job."""
 
     @model_validator(mode="after")
     def _storable(self) -> Search:
@@ -125,6 +138,10 @@ class Progress(Value):
     """Trials to run, when known."""
     best: Mapping[str, Any] | None = None
     """The job's best trial so far: number, outcome, params."""
+    cost: float | None = None
+    """What its trials cost so far, where the prices of their nodes are known."""
+    ran_s: float = 0.0
+    """Seconds that it ran so far, pauses not counted."""
 
 
 class Job(Value):

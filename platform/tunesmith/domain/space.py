@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_serializer, field_validator, model_validator
 
+from tunesmith.domain.expression import Expression, Type, parse
 from tunesmith.domain.value import Scalar, Value
 
 Point = Mapping[str, Scalar]
@@ -143,11 +145,19 @@ class Space(Value):
 
     parameters: tuple[Parameter, ...] = Field(max_length=1000)
     """The dimensions, in order; a grid's product follows this order, the last one fastest."""
+    constraints: tuple[str, ...] = Field(default=(), max_length=100)
+    """What must hold between parameters, for instance `lo < hi`."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Space:
         check_parameters(self.parameters)
+        _ = self.expressions
         return self
+
+    @cached_property
+    def expressions(self) -> tuple[Expression, ...]:
+        """The constraints, ready to be asked. Raises ValueError where one is none."""
+        return parse_constraints(self.constraints, self.parameters)
 
     def __iter__(self) -> Iterator[Parameter]:  # type: ignore[override]
         return iter(self.parameters)
@@ -167,11 +177,19 @@ class Space(Value):
                 found.append(f"{parameter.name}: has no value")
             elif not parameter.contains(point[parameter.name]):
                 found.append(f"{parameter.name}: {point[parameter.name]!r} lies outside its range")
+        if not found:
+            found += [f"it breaks {str(broken)!r}" for broken in self.expressions if not broken.holds(point)]
         return found
 
     def cast(self, point: Point) -> dict[str, Scalar]:
         """The configuration with every value in its parameter's type, in the space's order."""
         return {p.name: p.cast(point[p.name]) for p in self if p.name in point}
+
+
+def parse_constraints(constraints: Sequence[str], parameters: Sequence[Parameter]) -> tuple[Expression, ...]:
+    """The constraints, ready to be asked. Raises ValueError where one is none, or names no parameter."""
+    types: dict[str, Type] = {parameter.name: parameter.type for parameter in parameters}
+    return tuple(parse(text, types) for text in constraints)
 
 
 def check_parameters(parameters: Sequence[Parameter]) -> None:

@@ -50,5 +50,16 @@ class FunctionTool(Value):
     """`package.module:function`; it returns a number (the first objective) or a dict of metrics."""
 
 
-Tool = Annotated[CommandTool | FunctionTool, Field(discriminator="type")]
+class CallableTool(Value):
+    """A Python function that is no module's to import: it is shipped with each job, or lives where the search runs."""
+
+    type: Literal["callable"] = "callable"
+    """A function that is shipped."""
+    name: str = Field(min_length=1, max_length=500)
+    """What people call it: `module:qualified.name`."""
+    define_by_run: bool = False
+    """Whether it asks for its parameters while it runs, in Optuna's style; the space is empty then."""
+
+
+Tool = Annotated[CommandTool | FunctionTool | CallableTool, Field(discriminator="type")]
 """Any tool that the platform can run."""

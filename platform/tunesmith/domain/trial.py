@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Any
 
 from pydantic import Field
 
@@ -62,6 +63,8 @@ class Trial(Value):
     """Host and process that ran it."""
     log: str | None = None
     """Key of its log in the artefact storage."""
+    system_attrs: Mapping[str, Any] | None = None
+    """What its sampler noted about it, and has to know when the search is taken up again."""
     created_at: Time | None = None
     """When its point was chosen."""
     started_at: Time | None = None

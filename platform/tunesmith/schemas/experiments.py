@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tunesmith.domain import (
+    CallableTool,
     CommandTool,
     Compute,
     Constraint,
@@ -41,10 +42,14 @@ class ExperimentAnswer(Answer):
     """The tool's name."""
     parameters: tuple[Parameter, ...]
     """The search space."""
+    parameter_constraints: tuple[str, ...] = ()
+    """What holds between parameters."""
     command_template_string: str | None
     """The command."""
     function: str | None
     """The function, instead of a command."""
+    callable: CallableTool | None = None
+    """The function that is shipped with each job, instead of a command."""
     setup_template_string: str | None
     """Run before the command."""
     finish_template_string: str | None
@@ -61,6 +66,8 @@ class ExperimentAnswer(Answer):
     """Seconds until a trial is ended."""
     resources: Resources
     """What one trial needs."""
+    repeats: int = 1
+    """How often a trial evaluates its point."""
     trial_counts: Mapping[str, int]
     """Trials per state."""
     warnings: tuple[str, ...]
@@ -115,8 +122,10 @@ def experiment_fields(experiment: Experiment) -> dict[str, Any]:
         "created_at": experiment.created_at,
         "tool_name": spec.tool_name,
         "parameters": spec.space.parameters,
+        "parameter_constraints": spec.space.constraints,
         "command_template_string": command.command if command else None,
         "function": tool.entrypoint if isinstance(tool, FunctionTool) else None,
+        "callable": tool if isinstance(tool, CallableTool) else None,
         "setup_template_string": command.setup if command else None,
         "finish_template_string": command.finish if command else None,
         "compute": spec.compute,
@@ -125,5 +134,6 @@ def experiment_fields(experiment: Experiment) -> dict[str, Any]:
         "metrics": MetricsRequest(patterns=command.patterns if command else {}),
         "trial_timeout_s": spec.trial_timeout_s,
         "resources": spec.resources,
+        "repeats": spec.repeats,
         "trial_counts": {state.value: count for state, count in experiment.counts.items()},
     }

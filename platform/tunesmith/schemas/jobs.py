@@ -39,6 +39,8 @@ class ProgressAnswer(Answer):
     """Trials to run, when known."""
     best: BestAnswer | None
     """The best so far (by the first objective)."""
+    cost: float | None = None
+    """What its trials cost so far, where the prices of their nodes are known."""
 
 
 class JobMeta(Answer):
@@ -71,6 +73,8 @@ class JobAnswer(Answer):
     """Why it failed, with the stack trace."""
     message: str | None
     """What it is doing or waiting for."""
+    note: str | None = None
+    """What is to be known about it for good: why `auto` chose its sampler, or that it runs elsewhere than asked."""
     progress: ProgressAnswer
     """How far it is."""
     priority: str
@@ -93,7 +97,7 @@ class JobAnswer(Answer):
     def of(cls, job: Job, tool_name: str | None = None) -> JobAnswer:
         """The answer for a job."""
         progress = ProgressAnswer.model_validate(job.progress.model_dump())
-        optimizer = job.search.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+        optimizer = job.search.model_dump(mode="json", exclude_none=True, exclude_defaults=True, exclude={"space"})
         optimizer |= optimizer.pop("options", {})
         return cls.model_construct(
             job_id=job.id,
@@ -108,6 +112,7 @@ class JobAnswer(Answer):
             ),
             job_exc_info=job.error,
             message=job.message or job.note,
+            note=job.note,
             progress=progress,
             priority=_priority_word(job.priority),
             queued_at=job.queued_at,

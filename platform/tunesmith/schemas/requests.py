@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from tunesmith.domain import (
+    CallableTool,
     CommandTool,
     Compute,
     Constraint,
@@ -23,7 +24,7 @@ from tunesmith.domain import (
     Space,
 )
 from tunesmith.domain.experiment import check_objectives
-from tunesmith.domain.space import check_parameters
+from tunesmith.domain.space import check_parameters, parse_constraints
 from tunesmith.domain.tool import MAX_TEMPLATE, check_patterns
 from tunesmith.schemas.base import Request
 
@@ -58,10 +59,14 @@ class ExperimentRequest(Request):
     """The tool's name; its letter case does not matter."""
     parameters: tuple[Parameter, ...] = Field(max_length=1000)
     """The search space."""
+    parameter_constraints: tuple[str, ...] = Field(default=(), max_length=100)
+    """What must hold between parameters, for instance `["a + b <= 1", "lo < hi"]`; no sampler leaves it."""
     command_template_string: Template | None = None
     """The command, timed; `${param}` and `$param` stand for declared parameters, any other `$` is bash's."""
     function: str | None = Field(default=None, pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", max_length=500)
     """Instead of a command: `package.module:function`, which the workers import and call with the parameters."""
+    callable: CallableTool | None = None
+    """Instead of a command: a function that is shipped with each job (`Client.tune`)."""
     setup_template_string: Template | None = None
     """Run before the command, untimed."""
     finish_template_string: Template | None = None
@@ -78,6 +83,8 @@ class ExperimentRequest(Request):
     """Seconds until a trial is ended and recorded as failed."""
     resources: Resources = Resources()
     """What one trial needs."""
+    repeats: int = Field(default=1, ge=1, le=1000)
+    """How often a trial evaluates its point: its values are means, with standard errors as `<metric>_stderr`."""
 
     @field_validator("parameters")
     @classmethod
@@ -85,22 +92,31 @@ class ExperimentRequest(Request):
         check_parameters(parameters)
         return parameters
 
+    @field_validator("parameter_constraints")
+    @classmethod
+    def _parsed(cls, constraints: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        parse_constraints(constraints, info.data.get("parameters", ()))
+        return constraints
+
     _distinct = field_validator("objectives")(check_objectives)
 
     @model_validator(mode="after")
     def _one_tool(self) -> ExperimentRequest:
-        if (self.command_template_string is None) == (self.function is None):
-            raise ValueError("command_template_string is required (or function instead, never both)")
+        if sum(tool is not None for tool in (self.command_template_string, self.function, self.callable)) != 1:
+            raise ValueError("command_template_string is required (or function or callable instead, never two of them)")
         if self.command_template_string is not None and not self.command_template_string.strip():
             raise ValueError("command_template_string is empty; write the command to run")
-        if self.function is not None and (self.setup_template_string or self.finish_template_string):
+        if self.command_template_string is None and (self.setup_template_string or self.finish_template_string):
             raise ValueError("setup_template_string and finish_template_string belong to a command, not to a function")
         return self
 
     def spec(self) -> ExperimentSpec:
         """The domain's form of the request."""
-        if self.function is not None:
-            tool: CommandTool | FunctionTool = FunctionTool(entrypoint=self.function)
+        tool: CallableTool | CommandTool | FunctionTool
+        if self.callable is not None:
+            tool = self.callable
+        elif self.function is not None:
+            tool = FunctionTool(entrypoint=self.function)
         else:
             tool = CommandTool(
                 command=self.command_template_string or "",
@@ -111,12 +127,13 @@ class ExperimentRequest(Request):
         return ExperimentSpec(
             tool_name=self.tool_name,
             tool=tool,
-            space=Space(parameters=self.parameters),
+            space=Space(parameters=self.parameters, constraints=self.parameter_constraints),
             objectives=self.objectives,
             constraints=self.constraints,
             compute=self.compute,
             trial_timeout_s=self.trial_timeout_s,
             resources=self.resources,
+            repeats=self.repeats,
         )
 
 
@@ -131,6 +148,8 @@ class ExperimentPatch(Request):
     """Hide it from lists and refuse new jobs, or the reverse."""
     parameters: tuple[Parameter, ...] | None = Field(default=None, max_length=1000)
     """A wider or narrower space for later jobs: the same parameters, with other ranges or choices."""
+    parameter_constraints: tuple[str, ...] | None = Field(default=None, max_length=100)
+    """Other constraints between the parameters, for later jobs."""
 
     @field_validator("parameters")
     @classmethod
@@ -177,6 +196,14 @@ class OptimizerRequest(Request):
     """Failed trials that make the job fail."""
     enqueue: tuple[Mapping[str, Scalar], ...] = Field(default=(), max_length=10_000)
     """Points to try first."""
+    fixed: Mapping[str, Scalar] = Field(default={}, max_length=1000)
+    """Parameters to hold at one value: name -> value."""
+    goal: float | Mapping[str, float] | None = None
+    """Stop when a feasible trial is at least this good: the first objective's value, or metric -> value."""
+    max_cost: float | None = Field(default=None, gt=0)
+    """Money after which no new trial starts, in the currency of the platform's `TUNESMITH_PRICES`."""
+    code: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """callable: the digest that `POST /api/v1/functions` answered."""
 
     @field_validator("pruner")
     @classmethod

@@ -1,4 +1,4 @@
-"""The body of the list of samplers."""
+"""The bodies of the lists of samplers and pruners."""
 
 from __future__ import annotations
 
@@ -24,9 +24,15 @@ class SamplerAnswer(Answer):
     constraints: bool
     """Whether bounds on metrics steer it."""
     mixed_spaces: bool
-    """Whether it takes categorical parameters among numbers."""
+    """Whether it searches categorical parameters among numbers; otherwise it draws them at random."""
     conditional_spaces: bool
-    """Whether it takes parameters with `when`."""
+    """Whether it searches parameters with `when`; otherwise it draws them at random."""
+    define_by_run: bool = True
+    """Whether it takes functions that ask for their parameters while they run."""
+    available: bool = True
+    """Whether everything that it needs is installed."""
+    remedy: str | None = None
+    """How to install what is missing."""
 
 
 class SamplersAnswer(Answer):
@@ -34,3 +40,23 @@ class SamplersAnswer(Answer):
 
     samplers: tuple[SamplerAnswer, ...]
     """In the order to try them."""
+
+
+class PrunerAnswer(Answer):
+    """A pruner that ends hopeless trials early."""
+
+    name: str
+    """What `optimizer.pruner` says."""
+    description: str
+    """One sentence."""
+    options: Mapping[str, Any]
+    """Its own options: name -> JSON schema, with the default; one without a default is required."""
+    multi_objective: bool
+    """Whether it judges trials with several objectives."""
+
+
+class PrunersAnswer(Answer):
+    """Every pruner of the platform."""
+
+    pruners: tuple[PrunerAnswer, ...]
+    """The simplest first."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tunesmith.domain import Experiment, ExperimentSpec, Job, Space, Trial, TrialState
+from pydantic import ValidationError
+
+from tunesmith.domain import Experiment, ExperimentSpec, Job, Parameter, Space, Trial, TrialState
 from tunesmith.errors import InvalidSpace
 from tunesmith.store import Tx
 
@@ -36,7 +38,8 @@ def change(
     name: str | None = None,
     tags: tuple[str, ...] | None = None,
     archived: bool | None = None,
-    space: Space | None = None,
+    parameters: tuple[Parameter, ...] | None = None,
+    constraints: tuple[str, ...] | None = None,
 ) -> Experiment:
     """Rename, tag, archive, or give later jobs a wider or narrower space.
 
@@ -44,9 +47,25 @@ def change(
         ExperimentNotFound: there is no such experiment.
         InvalidSpace: the new space has other parameters, or other types of them.
     """
-    if space is not None:
-        _check_same_parameters(tx.experiment(experiment_id).spec.space, space)
+    space = None
+    if parameters is not None or constraints is not None:
+        old = tx.experiment(experiment_id).spec.space
+        space = _space_of(
+            old.parameters if parameters is None else parameters,
+            old.constraints if constraints is None else constraints,
+        )
+        _check_same_parameters(old, space)
+        job = tx.active_job(experiment_id)
+        if job is not None and job.search.space is None:  # it was planned with the old one, and keeps it
+            tx.change_search(job.id, job.search.evolve(space=old))
     return tx.update_experiment(experiment_id, name, tags, archived, space)
+
+
+def _space_of(parameters: tuple[Parameter, ...], constraints: tuple[str, ...]) -> Space:
+    try:
+        return Space(parameters=parameters, constraints=constraints)
+    except ValidationError as error:
+        raise InvalidSpace(f"parameter_constraints: {error.errors()[0]['msg']}") from error
 
 
 def _check_same_parameters(old: Space, new: Space) -> None:

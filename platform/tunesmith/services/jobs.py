@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tunesmith.domain import ExperimentSpec, Job, JobState, Search, Trial
-from tunesmith.errors import ExperimentArchived, JobNotFound, NodeTypeUnavailable, TrialNotFound
+from tunesmith.errors import ExperimentArchived, InvalidOptimizer, JobNotFound, NodeTypeUnavailable, TrialNotFound
 from tunesmith.store import Tx
 
 WAITING = (JobState.CREATED, JobState.QUEUED, JobState.PAUSED, JobState.RETRY_WAIT)
@@ -24,6 +26,16 @@ def placement(spec: ExperimentSpec, node_types: frozenset[str], dev: bool) -> st
     raise NodeTypeUnavailable(
         f"The cluster has no node of type {wanted!r}; {there}", wanted=wanted, node_types=sorted(node_types)
     )
+
+
+def check_cost(search: Search, prices: Mapping[str, float]) -> None:
+    """Raise InvalidOptimizer when a search is limited by its cost, and nobody knows what nodes cost."""
+    if search.max_cost is not None and not prices:
+        raise InvalidOptimizer(
+            f"optimizer.max_cost ({search.max_cost:g}) needs the prices of nodes; set TUNESMITH_PRICES, "
+            'for instance {"t3.large": 0.0832}, or use budget_s',
+            field="max_cost",
+        )
 
 
 def submit(

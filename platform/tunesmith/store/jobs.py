@@ -126,6 +126,11 @@ class JobQueries(EventQueries, TrialQueries):
         self.connection.execute(update(jobs).where(jobs.c.id == job_id).values(wanted=wanted, message=message))
         return self.job(job_id)
 
+    def change_search(self, job_id: str, search: Search) -> None:
+        """Write how a job searches anew."""
+        changed = search.model_dump(mode="json")
+        self.connection.execute(update(jobs).where(jobs.c.id == job_id).values(search=changed))
+
     def retry_job(self, job_id: str) -> Job:
         """Queue an ended job again: its failed trials are evaluated once more, and what was left goes on.
 

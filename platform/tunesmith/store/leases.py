@@ -20,6 +20,8 @@ MAX_LOSSES = 5
 
 CLAIM_LOCK = 7_286_110_413
 """PostgreSQL: one claim at a time (`migrate` has the number before)."""
+SCRIPT = "tune:"
+"""What the owner of a job begins with that a script runs in its own process: no runner could take it over."""
 
 
 class LeaseQueries(JobQueries):
@@ -81,16 +83,19 @@ class LeaseQueries(JobQueries):
         return self.set_job_state(self.leased_job(job_id, token), to, **changes)
 
     def recover_jobs(self, owner: str | None = None, everyone: bool = False) -> list[Job]:
-        """Free the running jobs whose lease expired, or all of an owner that is known to be dead, or everyone's.
+        """Free the running jobs whose lease expired, or all of an owner that is known to be dead, or every runner's.
 
         A job goes back to the queue, its running trials to waiting; what a person asked of it meanwhile is done. A job
-        that took down MAX_LOSSES runners without finishing a trial fails instead of doing it for ever.
+        of a script (its owner begins with SCRIPT) waits for the script, paused: no runner has its function. A job that
+        took down MAX_LOSSES runners without finishing a trial fails instead of doing it for ever.
         """
         query = select(*JOB_COLUMNS, jobs.c.losses).where(jobs.c.state == JobState.RUNNING.value)
         query = query.with_for_update(skip_locked=True)
-        if not everyone:
-            mine = jobs.c.lease_owner == owner if owner is not None else jobs.c.lease_expires_at < utcnow()
-            query = query.where(mine)
+        expired = jobs.c.lease_expires_at < utcnow()
+        if everyone:
+            query = query.where(expired | jobs.c.lease_owner.not_like(f"{SCRIPT}%"))
+        else:
+            query = query.where(jobs.c.lease_owner == owner if owner is not None else expired)
         return [self._recover(job_of(row), row.losses + 1) for row in self.connection.execute(query).all()]
 
     def _take(self, job: Job, owner: str, lease_s: float) -> Job:
@@ -108,6 +113,9 @@ class LeaseQueries(JobQueries):
     def _recover(self, job: Job, losses: int) -> Job:
         if job.wanted is not None:
             return self.set_job_state(job, JobState(job.wanted), losses=0)
+        if (job.lease_owner or "").startswith(SCRIPT):
+            message = "its script ended before it; start the script again with the same name, and it goes on"
+            return self.set_job_state(job, JobState.PAUSED, message=message, losses=0)
         if losses >= MAX_LOSSES:
             error = (
                 f"The runner died {losses} times in a row while it ran this job, without one finished trial between."

@@ -73,6 +73,7 @@ def trial_row(trial: Trial, signs: tuple[float, ...]) -> dict[str, Any]:
         "attempt": trial.attempt,
         "worker": trial.worker,
         "log": trial.log,
+        "system_attrs": None if trial.system_attrs is None else dict(trial.system_attrs),
         "created_at": trial.created_at,
         "started_at": trial.started_at,
         "ended_at": trial.ended_at,

@@ -163,6 +163,7 @@ trials = Table(
     Column("attempt", Integer, nullable=False, default=1),
     Column("worker", CleanText),
     Column("log", CleanText),
+    Column("system_attrs", Json),
     Column("created_at", UTCTime),
     Column("started_at", UTCTime),
     Column("ended_at", UTCTime),

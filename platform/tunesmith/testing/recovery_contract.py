@@ -38,6 +38,14 @@ class RecoveryContract(Contract):
             assert [job.id for job in tx.recover_jobs(owner="dead")] == [dead.id]
             assert [job.id for job in tx.recover_jobs(everyone=True)] == [alive.id]
 
+    def test_the_job_of_a_script_waits_for_the_script_and_is_left_alone_while_that_lives(self, store: Store) -> None:
+        alive = running_job(store, new_experiment(store), owner="tune:here/1/1")
+        dead = running_job(store, new_experiment(store), owner="tune:here/2/1", lease_s=-1)
+        with store.write() as tx:
+            (recovered,) = tx.recover_jobs(everyone=True)
+            assert (recovered.id, recovered.state) == (dead.id, JobState.PAUSED)
+            assert tx.job(alive.id).state is JobState.RUNNING
+
     def test_what_a_person_asked_of_a_lost_job_is_done(self, store: Store) -> None:
         for wanted in ("cancelled", "paused"):
             job = running_job(store, new_experiment(store))

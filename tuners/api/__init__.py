@@ -1,0 +1,1 @@
+"""The Python API of tuning scripts: `tune`, with no server around it."""

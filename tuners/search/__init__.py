@@ -1,0 +1,9 @@
+"""One job's search: it hands out points and learns from what came of them; what SQL holds is the truth."""
+
+from __future__ import annotations
+
+from tuners.samplers.seeds import seed_of
+from tuners.search.history import violations
+from tuners.search.points import PointSearch
+
+__all__ = ["PointSearch", "seed_of", "violations"]
