@@ -22,7 +22,8 @@ demo: $(RUNTIME)  ## Tune a real tool on this machine, from start to finish (DEM
 	@$(BIN)/python examples/compression/demo.py
 
 test: $(DEV)  ## Tests, all but the slow ones
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile tests/unit tests/integration $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" tests/acceptance $(ARGS)
 
 test-all: $(DEV)  ## All tests
 	$(BIN)/python -m pytest $(ARGS)

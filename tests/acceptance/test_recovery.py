@@ -46,7 +46,9 @@ def check(experiment: Experiment, job: Job, record: Path, killed: int = 1, total
     assert job.info.progress.finished == total
     ran = [int(line) for line in record.read_text().split()]
     assert set(ran) == set(range(total))
-    assert len(ran) <= total + 6 * killed  # at most what was in flight or unwritten (50 ms) at each kill
+    # At most what was in flight or unwritten (50 ms) at each kill; and a stop can fall between a command's last line
+    # and its end.
+    assert len(ran) <= total + 6 * killed + 1
 
 
 def kill(pids: list[int]) -> None:

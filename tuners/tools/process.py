@@ -69,9 +69,13 @@ def run_group(
     try:
         while (ended := launcher.ended(_left(deadline))) is None:
             stopped = "timeout" if deadline is not None and time.monotonic() >= deadline else watch()
-            if stopped is not None:
+            if stopped is None:
+                continue
+            if (ended := launcher.ended(0)) is not None:  # by itself, while the watcher was asked
+                stopped = None
+            else:
                 ended = launcher.stop(min(grace_s, PRUNED_GRACE_S) if stopped == "pruned" else grace_s)
-                break
+            break
     except BaseException:
         launcher.close()  # kills the group
         raise
