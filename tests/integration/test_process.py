@@ -215,9 +215,9 @@ def test_nothing_is_left_in_the_background(shell: Shell, marker: str, background
 # Deaths
 
 
-def worker_running(script: str, directory: Path) -> subprocess.Popen[bytes]:
+def worker_running(script: str, directory: Path, first: str = "") -> subprocess.Popen[bytes]:
     code = (
-        "import os, sys; from pathlib import Path; from tuners.tools.process import run_group\n"
+        f"import os, sys; from pathlib import Path; from tuners.tools.process import Launcher, run_group\n{first}\n"
         f"run_group(['bash', '-c', {script!r}], Path('.'), dict(os.environ), open('log', 'wb'))"
     )
     return subprocess.Popen([PYTHON, "-c", code], cwd=directory)
@@ -228,6 +228,15 @@ def test_nothing_is_left_when_the_worker_is_killed(tmp_path: Path, marker: str, 
     worker = worker_running(f"trap '' TERM; {background.format(marker)} sleep {marker} & sleep {marker}", tmp_path)
     expected = 3 if background else 2
     assert eventually(lambda: len(sleepers(marker)) == expected, 20), "the command did not start"
+    worker.kill()
+    worker.wait()
+    assert eventually(lambda: not sleepers(marker), 1.0)
+
+
+def test_nothing_is_left_when_the_worker_dies_with_an_answer_unread(tmp_path: Path, marker: str) -> None:
+    deaf = "Launcher._receive = lambda *_: __import__('time').sleep(60)"
+    worker = worker_running(f"sleep {marker} & sleep {marker}", tmp_path, deaf)
+    assert eventually(lambda: len(sleepers(marker)) == 2, 20), "the command did not start"
     worker.kill()
     worker.wait()
     assert eventually(lambda: not sleepers(marker), 1.0)

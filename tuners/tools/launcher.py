@@ -34,7 +34,10 @@ def main() -> None:
     worker = socket.socket(fileno=int(sys.argv[1]))
     worker.set_inheritable(False)
     while True:
-        message, descriptors, _flags, _address = socket.recv_fds(worker, 64, 3)
+        try:
+            message, descriptors, _flags, _address = socket.recv_fds(worker, 64, 3)
+        except ConnectionResetError:  # it died with an answer of ours unread
+            return
         if not message:
             return
         if not descriptors:
@@ -91,9 +94,10 @@ class Command:
         poll.register(leader, select.POLLIN)
         poll.register(self.worker, select.POLLIN)
         if leader not in [descriptor for descriptor, _event in poll.poll()]:
-            message = self.worker.recv(64)
-            if message:
-                self.terminate(float(message.split()[1]))
+            with contextlib.suppress(ConnectionResetError):  # the worker died with an answer of ours unread
+                message = self.worker.recv(64)
+                if message:
+                    self.terminate(float(message.split()[1]))
         os.close(leader)
         self.signal(signal.SIGKILL)  # also after a normal end: what it left in the background goes with it
         self.reap(block=True)
