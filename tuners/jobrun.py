@@ -6,12 +6,13 @@ import math
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tuners import samplers
 from tuners.messages import EXCHANGE_S, Batch, Evaluation, Outcome, Report, Shape
+from tuners.others import Others
 from tuners.search import PointSearch, violations
 from tuners.stopping import Stopping
 from tuners.tools.checkpoints import checkpoint_key
@@ -27,6 +28,7 @@ from tunesmith.domain import (
     TrialState,
     utcnow,
 )
+from tunesmith.errors import LeaseLost
 
 MAX_ATTEMPTS = 3
 """A trial whose worker process died this often fails instead of taking down another one."""
@@ -34,6 +36,10 @@ OVERHEAD = 0.05
 """Share of a worker's time that its exchanges with the runner may take: so many short evaluations travel together."""
 MAX_BATCH = 256
 """Evaluations that travel together, at most."""
+MAX_RESERVED = 1024
+"""Numbers of trials that are reserved at once, at most."""
+Reserve = Callable[[int], "int | None"]
+"""Reserves so many numbers for new trials: the first of them, or None where that cannot be done now."""
 LEARNT = 20
 """Where a sampler learns: finished trials per evaluation of a batch, as its points are chosen without one another."""
 
@@ -58,7 +64,7 @@ class JobRun:
         shape: Shape,
         history: Iterable[Trial],
         open_trials: Sequence[Trial],
-        number: int,
+        reserve: Reserve,
         curves: Sequence[Mapping[int, Mapping[int, float]]] = (),
         own: Iterable[Trial] | None = None,
         best: Iterable[Trial] = (),
@@ -66,17 +72,20 @@ class JobRun:
         """A job as SQL has it.
 
         `history`: finished trials that its search has to know, by number; `open_trials`: its waiting and running ones;
-        `number`: that of the experiment's next trial; `curves`: per objective, trial -> step -> intermediate value;
-        `own`: the job's own finished trials, unless `history` has them. Both are read once and not kept, for they may
-        be long. `best`: the experiment's best trials, which may have reached the goal already.
+        `reserve`: where the numbers of new trials come from, as others may add trials too; `curves`: per objective,
+        trial -> step -> intermediate value; `own`: the job's own finished trials, unless `history` has them. Both are
+        read once and not kept, for they may be long. `best`: the experiment's best trials, which may have reached the
+        goal already.
         """
         self.experiment, self.job, self.shape = experiment, job, shape
         self.lock = threading.RLock()
-        self.number = number
+        self._reserve, self._numbers, self._reserved = reserve, range(0), 1
         self.waiting = deque(trial for trial in open_trials)
         self.running: dict[int, Trial] = {}
         self.pruned: set[int] = set()
         self.workers: set[str] = set()
+        self.others: Others | None = None
+        """What is added to the experiment by somebody else, where the search wants to know of it."""
         self.ending: JobState | None = None
         """Set when a person stops or pauses the job, or the platform shuts down: nothing new is handed out."""
         self.error: str | None = None
@@ -217,6 +226,13 @@ class JobRun:
                     self.pruned.add(report.number)
             return self.pruned & self.running.keys()
 
+    def learn(self, others: Iterable[Trial]) -> None:
+        """Take in trials that somebody else added to the experiment, or finished: they are known to the search."""
+        with self.lock:
+            for trial in others:
+                self.blocked = False
+                self.search.learn(trial)
+
     def unwritten(self) -> Unwritten | None:
         """What SQL does not know yet, taken out; None when it knows everything."""
         with self.lock:
@@ -271,25 +287,41 @@ class JobRun:
             trial = self.waiting.popleft().evolve(state=TrialState.RUNNING, started_at=now)
             self.search.reopen(trial.number, trial.params, trial.system_attrs)
         else:
-            params = self.search.ask(self.number)
+            number = self._next_number()
+            if number is None:
+                return None
+            params = self.search.ask(number)
             if params is None:
                 self.blocked = self.search.blocked
                 self.exhausted = not self.blocked
                 return None
+            self._numbers = self._numbers[1:]
             trial = Trial.model_construct(
                 experiment_id=self.experiment.id,
-                number=self.number,
+                number=number,
                 job_id=self.job.id,
                 run_number=self.job.run_number,
                 state=TrialState.RUNNING,
                 params=params,
-                system_attrs=self.search.system_attrs(self.number),
+                system_attrs=self.search.system_attrs(number),
                 created_at=now,
                 started_at=now,
             )
-            self.number += 1
         self.running[trial.number] = self._dirty[trial.number] = trial
         return trial
+
+    def _next_number(self) -> int | None:
+        if not self._numbers:
+            self._reserved = min(2 * self._reserved, MAX_RESERVED, max(1, math.ceil(min(self.left, 1e9))))
+            try:
+                start = self._reserve(self._reserved)
+            except LeaseLost:
+                self.ending = JobState.QUEUED
+                return None
+            if start is None:
+                return None
+            self._numbers = range(start, start + self._reserved)
+        return self._numbers[0]
 
     def _evaluation(self, trial: Trial) -> Evaluation:
         segment = self.search.segments.get(trial.number)

@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import ray
@@ -23,10 +24,11 @@ from tuners.jobrun import JobRun
 from tuners.loading import load
 from tuners.messages import Batch, Outcome, Report, Stop
 from tuners.names import NAMESPACE, RUNNER
+from tuners.others import Others
 from tuners.pool import Pool, Worker, shape_of
 from tuners.sharing import Shares, demand
 from tuners.writer import Writer
-from tunesmith.domain import CommandTool, Job, JobState, Parameter, Scalar
+from tunesmith.domain import CommandTool, Job, JobState, Parameter, Scalar, Trial
 from tunesmith.errors import LeaseLost, TunesmithError
 from tunesmith.journal import keep_journal
 from tunesmith.settings import Settings, load_settings
@@ -206,7 +208,7 @@ class Runner:
 
     def _load(self, job: Job) -> JobRun:
         with self.store.read() as tx:
-            return load(tx, job, shape_of)
+            return load(tx, job, shape_of, partial(self.writer.reserve, job))
 
     async def _account(self, worker: Worker, incarnation: str, outcomes: list[Outcome]) -> None:
         """Close a worker's last batch: outcomes as they are, and what it was given but did not answer for goes back."""
@@ -352,6 +354,8 @@ class Runner:
             try:
                 await asyncio.to_thread(self.pool.look)
                 await self._renew()
+                for run in list(self.runs.values()):
+                    await self._learn(run)
             except Exception:
                 log.exception("the leases could not be renewed; trying again")
 
@@ -371,6 +375,17 @@ class Runner:
             elif run.ending in (None, JobState.PAUSED):  # a pause can be taken back, or become a stop
                 run.ending = JobState(job.wanted) if job.wanted else None
                 self._notify()
+
+    async def _learn(self, run: JobRun) -> None:
+        """Tell a search of trials that are not its job's."""
+        if run.others is not None and self.writer.healthy:
+            changed = await asyncio.to_thread(self._changed, run.others)
+            if changed:
+                await self._think(run, run.learn, changed)
+
+    def _changed(self, others: Others) -> list[Trial]:
+        with self.store.read() as tx:
+            return others.changed(tx)
 
     def _recount(self) -> None:
         """Tell the pool how many workers of which shape could be used."""

@@ -48,6 +48,18 @@ class Writer:
             run.write_again(unwritten)
             self._found_away(error)
 
+    def reserve(self, job: Job, count: int) -> int | None:
+        """The first of `count` numbers for new trials; None while the database is away. Raises LeaseLost."""
+        if not self._may_try():
+            return None
+        try:
+            with self.store.write() as tx:
+                first = tx.reserve_job_numbers(job.id, str(job.lease_token), count)
+        except DatabaseUnavailable as error:
+            self._found_away(error)
+            return None
+        return first
+
     def end(self, run: JobRun) -> bool:
         """Write the rest and the verdict; False when it has to be tried again. Raises LeaseLost."""
         self.write(run)

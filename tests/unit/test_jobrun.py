@@ -14,7 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tuners.jobrun import MAX_ATTEMPTS, MAX_BATCH, JobRun
+from tuners.jobrun import MAX_ATTEMPTS, MAX_BATCH, JobRun, Reserve
 from tuners.messages import Evaluation, Outcome, Report
 from tuners.samplers import plan
 from tunesmith.domain import (
@@ -63,9 +63,20 @@ def job_of(experiment: Experiment, started_s_ago: float = 0, **search: Any) -> J
     )
 
 
+def numbers_from(first: int) -> Reserve:
+    """The numbers of a run that nobody else adds trials to."""
+    following = [first]
+
+    def reserve(count: int) -> int:
+        following[0] += count
+        return following[0] - count
+
+    return reserve
+
+
 def run_of(experiment: Experiment | None = None, history: Sequence[Trial] = (), **search: Any) -> JobRun:
     experiment = experiment or experiment_of()
-    return JobRun(experiment, job_of(experiment, **search), SHAPE, history, (), len(history))
+    return JobRun(experiment, job_of(experiment, **search), SHAPE, history, (), numbers_from(len(history)))
 
 
 def take(run: JobRun, slots: int = 1) -> list[Evaluation]:
@@ -146,7 +157,7 @@ class AnyJob(RuleBasedStateMachine):
         history = [*self.earlier, *(trial for trial in written if trial.state in FINISHED)]
         open_trials = [trial for trial in written if trial.state not in FINISHED]
         number = self.first + len(written)
-        self.run = JobRun(self.experiment, self.job, SHAPE, history, open_trials, number)
+        self.run = JobRun(self.experiment, self.job, SHAPE, history, open_trials, numbers_from(number))
         self.batches.clear()
 
     @rule(slots=st.integers(1, 8))
@@ -479,7 +490,7 @@ def test_a_search_that_converged_succeeds_early() -> None:
 
 def test_a_spent_budget_starts_no_new_trial_but_waits_for_the_running_one() -> None:
     job = job_of(experiment_of(), started_s_ago=999.9, type="tpe", budget_s=1000)
-    run = JobRun(experiment_of(), job, SHAPE, (), (), 0)
+    run = JobRun(experiment_of(), job, SHAPE, (), (), numbers_from(0))
     assert run.left == math.inf
     (evaluation,) = take(run)
     time.sleep(0.15)
@@ -496,7 +507,9 @@ def test_the_time_that_a_job_ran_and_what_it_cost_go_on_where_they_were() -> Non
     run.absorb([outcome(evaluation.number, seconds=10.0)], price=0.25)
     standing = run.standing
     assert standing.cost == 2.5
-    again = JobRun(experiment_of(), run.job.evolve(progress=standing.evolve(ran_s=500.0)), SHAPE, (), (), 1)
+    again = JobRun(
+        experiment_of(), run.job.evolve(progress=standing.evolve(ran_s=500.0)), SHAPE, (), (), numbers_from(1)
+    )
     assert (again.standing.cost, again.standing.ran_s >= 500) == (2.5, True)
 
 

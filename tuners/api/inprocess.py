@@ -250,4 +250,11 @@ class Scribe:
 
 def _loaded(store: Store, claim: Claim) -> JobRun:
     with store.read() as tx:
-        return load(tx, claim.job, lambda _spec: SHAPE)
+        return load(tx, claim.job, lambda _spec: SHAPE, partial(_reserved, Writer(store, LEASE_S), claim.job))
+
+
+def _reserved(writer: Writer, job: Job, count: int) -> int:
+    """Numbers for new trials, however long the database is away."""
+    while (first := writer.reserve(job, count)) is None:
+        time.sleep(FLUSH_S)
+    return first

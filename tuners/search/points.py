@@ -176,6 +176,13 @@ class PointSearch:
         if self._learning is not None:
             self._learning.tell(trial)
 
+    def learn(self, trial: Trial) -> None:
+        """Know a trial that this search did not hand out: a finished one's outcome, and that its point is taken."""
+        if self._sampler.name == "brute_force":
+            self._seen.add(_key(trial.params))
+        if self._learning is not None and not self._sampler.alone:
+            self._learning.load(trial, {})  # unfinished ones are left out
+
     def _ask_population(self, number: int, population: Population) -> dict[str, Scalar] | None:
         segment = population.ask(number, self.made)
         self.blocked = isinstance(segment, Later)

@@ -10,12 +10,11 @@ from tunesmith.domain.job import (
     JobState,
     Priority,
     Progress,
-    Pruner,
-    Search,
 )
 from tunesmith.domain.page import Page
+from tunesmith.domain.search import Pruner, Search
 from tunesmith.domain.space import Parameter, Point, Space, same_scalar, space_of
-from tunesmith.domain.tool import CallableTool, CommandTool, FunctionTool, Tool
+from tunesmith.domain.tool import CallableTool, CommandTool, ExternalTool, FunctionTool, Tool
 from tunesmith.domain.trial import FINISHED, Measurement, Trial, TrialState
 from tunesmith.domain.value import Scalar, Time, Value, finite, finite_only, render_time, utcnow
 
@@ -31,6 +30,7 @@ __all__ = [
     "Event",
     "Experiment",
     "ExperimentSpec",
+    "ExternalTool",
     "FunctionTool",
     "Job",
     "JobState",

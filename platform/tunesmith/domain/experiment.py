@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from tunesmith.domain.search import Search
 from tunesmith.domain.space import Space
-from tunesmith.domain.tool import CallableTool, Tool
+from tunesmith.domain.tool import CallableTool, ExternalTool, Tool
 from tunesmith.domain.trial import TrialState
 from tunesmith.domain.value import Finite, Time, Value, check_text
 
@@ -135,7 +136,12 @@ class ExperimentSpec(Value):
     @property
     def define_by_run(self) -> bool:
         """Whether trials ask for their parameters while they run."""
-        return isinstance(self.tool, CallableTool) and self.tool.define_by_run
+        return isinstance(self.tool, CallableTool | ExternalTool) and self.tool.define_by_run
+
+    @property
+    def external(self) -> bool:
+        """Whether the platform itself cannot evaluate its trials."""
+        return isinstance(self.tool, ExternalTool)
 
     @property
     def content_hash(self) -> str:
@@ -168,3 +174,9 @@ class Experiment(Value):
     """When it was first posted."""
     counts: Mapping[TrialState, int]
     """Trials per state."""
+    asking: Search | None = None
+    """How points are chosen for workers that ask for them; None before the first one asked."""
+    user_attrs: Mapping[str, Any] | None = None
+    """What people noted about it as an Optuna study."""
+    system_attrs: Mapping[str, Any] | None = None
+    """What Optuna noted about it as a study."""

@@ -61,5 +61,19 @@ class CallableTool(Value):
     """Whether it asks for its parameters while it runs, in Optuna's style; the space is empty then."""
 
 
-Tool = Annotated[CommandTool | FunctionTool | CallableTool, Field(discriminator="type")]
+class ExternalTool(Value):
+    """Nothing that the platform could run: whoever asks for a trial evaluates it, and tells what came of it."""
+
+    type: Literal["external"] = "external"
+    """Workers of somebody else's."""
+    study: str | None = Field(default=None, max_length=512)
+    """The name of the Optuna study that it is; unset: an experiment whose space was declared."""
+
+    @property
+    def define_by_run(self) -> bool:
+        """Whether trials ask for their parameters while they run: those of a study do."""
+        return self.study is not None
+
+
+Tool = Annotated[CommandTool | FunctionTool | CallableTool | ExternalTool, Field(discriminator="type")]
 """Any tool that the platform can run."""

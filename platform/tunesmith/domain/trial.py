@@ -49,8 +49,11 @@ class Trial(Value):
     """Where it stands."""
     params: Mapping[str, Scalar]
     """The configuration: a value for every active parameter."""
-    values: tuple[Finite, ...] | None = None
-    """One value per objective, in the experiment's order; None until complete."""
+    values: tuple[float, ...] | None = None
+    """One value per objective, in the experiment's order; None until complete. Never NaN; Optuna knows infinite ones.
+
+    A pruned trial of an Optuna study has the last value that it reported.
+    """
     metrics: Mapping[str, Finite] = {}
     """Everything that was measured, final values."""
     violation: float | None = None
@@ -60,11 +63,17 @@ class Trial(Value):
     attempt: int = 1
     """How often it was started."""
     worker: str | None = None
-    """Host and process that ran it."""
+    """Host and process that ran it, or what the worker that asked for it calls itself."""
     log: str | None = None
     """Key of its log in the artefact storage."""
     system_attrs: Mapping[str, Any] | None = None
     """What its sampler noted about it, and has to know when the search is taken up again."""
+    user_attrs: Mapping[str, Any] | None = None
+    """What people noted about it."""
+    lease_token: str | None = None
+    """Fences every write of the worker that asked for it; None for the platform's own trials."""
+    lease_expires_at: Time | None = None
+    """When somebody else gets it, unless its worker is heard of before."""
     created_at: Time | None = None
     """When its point was chosen."""
     started_at: Time | None = None

@@ -167,6 +167,8 @@ class JobQueries(EventQueries, TrialQueries):
         if to in ACTIVE and not job.state.active:
             self.lock_experiment(job.experiment_id)
             self._refuse_second(job.experiment_id)
+        if JobState.RUNNING in (job.state, to):  # numbers that its runner reserved and did not use
+            self.trim_numbers(job.experiment_id)
         columns: dict[str, Any] = {"state": to.value, "active": 1 if to in ACTIVE else None, "message": None, **changes}
         if to is not JobState.RUNNING:
             columns |= {"wanted": None, "lease_owner": None, "lease_token": None, "lease_expires_at": None}

@@ -78,6 +78,10 @@ class LeaseQueries(JobQueries):
             raise LeaseLost(f"The lease on {job_id} is held by another runner, or ended", job_id=job_id)
         return job_of(row)
 
+    def reserve_job_numbers(self, job_id: str, token: str, count: int) -> int:
+        """The first of `count` numbers for new trials of a job. Raises LeaseLost."""
+        return self.reserve_numbers(self.leased_job(job_id, token).experiment_id, count)
+
     def end_lease(self, job_id: str, token: str, to: JobState, **changes: Any) -> Job:
         """Give a job back in another state: ended, paused, or queued again. Raises LeaseLost."""
         return self.set_job_state(self.leased_job(job_id, token), to, **changes)

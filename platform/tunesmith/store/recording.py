@@ -117,7 +117,7 @@ class RecordingQueries(Queries):
         here = trials.c.experiment_id == experiment_id
         query = select(trials.c.number, trials.c["values"]).where(here, trials.c.front.is_(True))
         front = {
-            number: [v * s for v, s in zip(values, signs, strict=True)]
+            number: [float(v) * s for v, s in zip(values, signs, strict=True)]
             for number, values in self.connection.execute(query)
         }
         newcomers = {t.number: [v * s for v, s in zip(t.values or (), signs, strict=True)] for t in feasible}

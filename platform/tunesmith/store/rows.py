@@ -14,6 +14,7 @@ from tunesmith.domain import (
     ExperimentSpec,
     Job,
     Measurement,
+    Search,
     Trial,
     TrialState,
 )
@@ -39,6 +40,9 @@ def experiment_of(row: Row[Any]) -> Experiment:
         archived=row.archived,
         created_at=row.created_at,
         counts={state: getattr(row, column) for state, column in COUNTERS.items()},
+        asking=None if row.asking is None else Search.model_validate(row.asking),
+        user_attrs=row.user_attrs,
+        system_attrs=row.system_attrs,
     )
 
 
@@ -55,7 +59,7 @@ def trial_of(row: Iterable[Any]) -> Trial:
 def trial_row(trial: Trial, signs: tuple[float, ...]) -> dict[str, Any]:
     """The columns of a trial, `signs` being +1 (minimize) or -1 (maximize) per objective. Raises ValueError."""
     _check(trial, len(signs))
-    value = trial.values[0] if trial.values else None
+    value = trial.values[0] if trial.values and trial.state is TrialState.COMPLETE else None
     return {
         "experiment_id": trial.experiment_id,
         "number": trial.number,
@@ -63,7 +67,7 @@ def trial_row(trial: Trial, signs: tuple[float, ...]) -> dict[str, Any]:
         "run_number": trial.run_number,
         "state": trial.state.value,
         "params": dict(trial.params),
-        "values": None if trial.values is None else list(trial.values),
+        "values": None if trial.values is None else [v if math.isfinite(v) else str(v) for v in trial.values],
         "metrics": dict(trial.metrics),
         "value": value,
         "score": value * signs[0] if value is not None and trial.feasible else None,
@@ -73,7 +77,10 @@ def trial_row(trial: Trial, signs: tuple[float, ...]) -> dict[str, Any]:
         "attempt": trial.attempt,
         "worker": trial.worker,
         "log": trial.log,
-        "system_attrs": None if trial.system_attrs is None else dict(trial.system_attrs),
+        "system_attrs": trial.system_attrs,
+        "user_attrs": trial.user_attrs,
+        "lease_token": trial.lease_token,
+        "lease_expires_at": trial.lease_expires_at,
         "created_at": trial.created_at,
         "started_at": trial.started_at,
         "ended_at": trial.ended_at,
@@ -82,9 +89,10 @@ def trial_row(trial: Trial, signs: tuple[float, ...]) -> dict[str, Any]:
 
 def _check(trial: Trial, objectives: int) -> None:
     # Trials of a runner are not validated on their way, and a NaN that got in would make every list of them fail.
-    numbers = [*(trial.values or ()), *trial.metrics.values()]
-    if not all(map(math.isfinite, numbers)) or (trial.violation is not None and math.isnan(trial.violation)):
-        raise ValueError(f"trial {trial.number} has a number that is not finite: {numbers}, {trial.violation}")
+    numbers = [*(trial.values or ()), trial.violation or 0.0]  # studies know infinite values
+    possible = math.isfinite if trial.job_id is not None else lambda number: not math.isnan(number)
+    if not (all(map(possible, numbers)) and all(map(math.isfinite, trial.metrics.values()))):
+        raise ValueError(f"trial {trial.number} has a number that is not finite: {numbers}, {dict(trial.metrics)}")
     if trial.values is None and trial.state is TrialState.COMPLETE:
         raise ValueError(f"trial {trial.number} is complete without values")
     if trial.values is not None and len(trial.values) != objectives:

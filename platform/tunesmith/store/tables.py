@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -71,6 +72,21 @@ class CleanText(TypeDecorator[str]):
         return None if value is None else clean(value)
 
 
+class Notes(TypeDecorator[Any]):
+    """Anything that Python's JSON can write, NaN and infinities among it, which no database's JSON knows."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        """To the database: text; nothing where there is nothing."""
+        return json.dumps(value, separators=(",", ":")) if value else None
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        """From the database."""
+        return None if value is None else json.loads(value)
+
+
 Big = BigInteger().with_variant(Integer, "sqlite")
 # Not JSONB: it forgets the order of keys, turns 1e22 into an integer, and refuses some text; nobody queries inside.
 Json: Any = JSON(none_as_null=True)
@@ -94,6 +110,11 @@ experiments = Table(
     Column("tags", Json, nullable=False),
     Column("archived", Boolean, nullable=False, default=False),
     Column("created_at", UTCTime, nullable=False),
+    # An Optuna study's name, unique among them; NULL for what was not made as one.
+    Column("study_name", CleanText, unique=True),
+    Column("asking", Json),
+    Column("user_attrs", Notes),
+    Column("system_attrs", Notes),
     # Counters kept with every write of trials, so that no page ever counts rows.
     Column("next_number", Integer, nullable=False, default=0),
     Column("next_run", Integer, nullable=False, default=1),
@@ -163,7 +184,10 @@ trials = Table(
     Column("attempt", Integer, nullable=False, default=1),
     Column("worker", CleanText),
     Column("log", CleanText),
-    Column("system_attrs", Json),
+    Column("system_attrs", Notes),
+    Column("user_attrs", Notes),
+    Column("lease_token", CleanText),
+    Column("lease_expires_at", UTCTime),
     Column("created_at", UTCTime),
     Column("started_at", UTCTime),
     Column("ended_at", UTCTime),
@@ -176,6 +200,9 @@ trials = Table(
     Index(None, "job_id", "number"),
     sqlite_autoincrement=True,
 )
+# Few trials have a lease, so it costs the others nothing.
+leased = trials.c.lease_expires_at.is_not(None)
+Index("ix_trials_lease_expires_at", trials.c.lease_expires_at, postgresql_where=leased, sqlite_where=leased)
 
 measurements = Table(
     "measurements",
@@ -184,7 +211,7 @@ measurements = Table(
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("metric", CleanText, primary_key=True),
     Column("step", Big, primary_key=True, autoincrement=False),
-    Column("value", Float(53), nullable=False),
+    Column("value", Float(53)),  # NULL: NaN, which a study may report
 )
 
 events = Table(

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any, Literal
 
-from sqlalchemy import Float, Integer, Select, bindparam, func, literal, select, tuple_, update
+from sqlalchemy import Float, Integer, Select, bindparam, func, literal, or_, select, tuple_, update
 
 from tunesmith.domain import FINISHED, Experiment, Job, Measurement, Page, Trial, TrialState, utcnow
 from tunesmith.domain.page import decode_cursor, encode_cursor
-from tunesmith.errors import InvalidCursor, TrialNotFound
-from tunesmith.store.queries import Queries
+from tunesmith.errors import ExperimentNotFound, InvalidCursor, TrialNotFound
+from tunesmith.store.queries import Queries, chunks
 from tunesmith.store.rows import COUNTERS, TRIAL_COLUMNS, measurement_of, trial_of
 from tunesmith.store.tables import experiments, measurements, trials
 
 MAX_NUMBER = 2**31
 """Numbers of trials stay below, as the column is an integer of 32 bits."""
+UNFINISHED = (TrialState.WAITING.value, TrialState.RUNNING.value)
 MAX_FRONT = 1000
 """Trials of a Pareto front that are answered at once."""
 # Built once, for every request asks these (see experiments.py).
@@ -77,10 +78,9 @@ class TrialQueries(Queries):
 
     def open_trials(self, job_id: str) -> list[Trial]:
         """The job's trials that are waiting or running, by number."""
-        states = [TrialState.WAITING.value, TrialState.RUNNING.value]
         query = (
             select(*TRIAL_COLUMNS)
-            .where(trials.c.job_id == job_id, trials.c.state.in_(states))
+            .where(trials.c.job_id == job_id, trials.c.state.in_(UNFINISHED))
             .order_by(trials.c.number)
         )
         return [trial_of(row) for row in self.connection.execute(query)]
@@ -109,6 +109,55 @@ class TrialQueries(Queries):
         query = select(experiments.c.next_number).where(experiments.c.id == experiment_id)
         return int(self.connection.scalar(query) or 0)
 
+    def reserve_numbers(self, experiment_id: int, count: int) -> int:
+        """The first of `count` numbers that nobody else gets. Raises ExperimentNotFound."""
+        query = (
+            update(experiments)
+            .where(experiments.c.id == experiment_id)
+            .values(next_number=experiments.c.next_number + count)
+            .returning(experiments.c.next_number)
+        )
+        reserved = self.connection.scalar(query)
+        if reserved is None:
+            raise ExperimentNotFound(f"No experiment has the id {experiment_id}", experiment_id=experiment_id)
+        return int(reserved) - count
+
+    def trim_numbers(self, experiment_id: int) -> None:
+        """Take back the reserved numbers above every trial, which their owner did not use."""
+        self.lock_experiment(experiment_id)
+        highest = select(func.max(trials.c.number)).where(trials.c.experiment_id == experiment_id).scalar_subquery()
+        following = func.coalesce(highest + 1, 0)
+        query = update(experiments).where(experiments.c.id == experiment_id, experiments.c.next_number > following)
+        self.connection.execute(query.values(next_number=following))
+
+    def newest_id(self, experiment_id: int) -> int:
+        """The id of the row that was added last: where `changed_trials` goes on; 0 before the first one."""
+        return int(
+            self.connection.scalar(select(func.max(trials.c.id)).where(trials.c.experiment_id == experiment_id)) or 0
+        )
+
+    def unfinished_numbers(self, experiment_id: int, not_of: str | None = None) -> list[int]:
+        """The numbers of the trials that are waiting or running, those of the job `not_of` left out."""
+        query = select(trials.c.number).where(trials.c.experiment_id == experiment_id, trials.c.state.in_(UNFINISHED))
+        return list(self.connection.scalars(_without(query, not_of)))
+
+    def changed_trials(
+        self, experiment_id: int, above: int, among: Collection[int] = (), not_of: str | None = None
+    ) -> list[Trial]:
+        """What is new since somebody looked: trials that were added, and those that were unfinished then; by number.
+
+        `above`: the `newest_id` of that look (rows of an experiment are added in the order of their ids); `among`: the
+        numbers of the unfinished ones; `not_of`: a job whose trials are left out.
+        """
+        query = _without(select(*TRIAL_COLUMNS).where(trials.c.experiment_id == experiment_id), not_of)
+        found = {
+            trial.number: trial for trial in map(trial_of, self.connection.execute(query.where(trials.c.id > above)))
+        }
+        for part in chunks(sorted(set(among) - found.keys())):
+            rows = self.connection.execute(query.where(trials.c.number.in_(part)))
+            found |= {trial.number: trial for trial in map(trial_of, rows)}
+        return [found[number] for number in sorted(found)]
+
     def measurements(self, experiment_id: int, number: int) -> list[Measurement]:
         """The intermediate values of a trial, by metric and step."""
         query = (
@@ -122,7 +171,11 @@ class TrialQueries(Queries):
         """Trial number -> step -> intermediate value of a metric, of every trial of an experiment."""
         query = (
             select(measurements.c.number, measurements.c.step, measurements.c.value)
-            .where(measurements.c.experiment_id == experiment_id, measurements.c.metric == metric)
+            .where(
+                measurements.c.experiment_id == experiment_id,
+                measurements.c.metric == metric,
+                measurements.c.value.is_not(None),
+            )
             .execution_options(yield_per=10_000)
         )
         found: dict[int, dict[int, float]] = {}
@@ -171,6 +224,10 @@ class TrialQueries(Queries):
             self.count_states(job.experiment_id, {state: -count, to: count} if state is not to else {})
             moved += count
         return moved
+
+
+def _without(query: Select[Any], job_id: str | None) -> Select[Any]:
+    return query if job_id is None else query.where(or_(trials.c.job_id.is_(None), trials.c.job_id != job_id))
 
 
 def _by_number(query: Select[Any], newest_first: bool, cursor: str | None) -> Select[Any]:
