@@ -12,11 +12,13 @@ from serve_app.auth import StaticKey
 from serve_app.context import Context
 from serve_app.limits import BodyLimit
 from serve_app.platform import Alone, Platform
-from serve_app.routes import experiments, functions, health, jobs, samplers, trials
+from serve_app.routes import analysis, asking, experiments, functions, health, jobs, records, samplers, trials
 from tunesmith import __version__
 from tunesmith.settings import Settings
 from tunesmith.storage import Storage
 from tunesmith.store import Store, open_store
+
+SURFACES = (experiments, trials, records, analysis, asking, jobs, functions, samplers, health)
 
 
 def build(settings: Settings, platform: Platform | None = None, store: Store | None = None) -> FastAPI:
@@ -25,7 +27,8 @@ def build(settings: Settings, platform: Platform | None = None, store: Store | N
     Raises:
         InvalidSettings: the database URL is none.
     """
-    here = Context(settings, store or open_store(settings.database), Storage(settings.artifacts), platform or Alone())
+    opened = store or open_store(settings.database)
+    here = Context(settings, opened, Storage(settings.artifacts), platform or Alone(opened))
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -43,9 +46,9 @@ def build(settings: Settings, platform: Platform | None = None, store: Store | N
         lifespan=lifespan,
     )
     app.state.context = here
-    for router in (experiments.router, trials.router, jobs.router, functions.router, samplers.router, health.router):
+    for surface in SURFACES:
         # Not `include_router`, whose matching in two passes takes a third of a request's time.
-        app.router.routes.extend(router.routes)
+        app.router.routes.extend(surface.router.routes)
     errors.install(app)
     openapi.install(app)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Mapping
 from typing import Any
 
 import ray
+from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
-from tuners.names import NAMESPACE, RUNNER, instance_resource
+from serve_app.dispatcher import beside_the_database
+from tuners.messages import Prepared
+from tuners.names import NAMESPACE, RUNNER, STUDIES, instance_resource
+from tunesmith.errors import Unavailable
 from tunesmith.settings import Settings
 
+log = logging.getLogger("tunesmith.api")
+
+STUDY_S = 60.0
+"""Seconds that a study may take to answer: the first ask reads a long history."""
 HANDLE_S = 2.0
 """Seconds that an actor handle is kept: a runner that died has a successor under the same name."""
 
@@ -24,6 +33,7 @@ class Cluster:
         self._lock = threading.Lock()
         self._runner: Any = None
         self._found = 0.0
+        self._host: Any = None
 
     def wake(self) -> None:
         """Ring at the runner, which the dispatcher listens to; a missed ring costs a second, not a job."""
@@ -47,6 +57,59 @@ class Cluster:
         except Exception as error:
             return [f"the runner does not answer yet ({type(error).__name__})"]
         return []
+
+    def prepare(self, experiment_id: int, count: int) -> Prepared:
+        """Let the studies' actor add trials for workers that ask."""
+        prepared: Prepared = self._asked("prepare", experiment_id, count)
+        return prepared
+
+    def refill(self, experiment_id: int, ahead: int) -> None:
+        """Ask for trials ahead; nobody waits for the answer."""
+        try:
+            self._studies().refill.remote(experiment_id, ahead)
+        except Exception:
+            log.warning("no trials could be prepared ahead; the next ask does it", exc_info=True)
+
+    def prune(self, experiment_id: int, number: int, step: int, metrics: Mapping[str, float]) -> bool:
+        """Ask the study whether a trial is hopeless."""
+        return bool(self._asked("prune", experiment_id, number, step, dict(metrics)))
+
+    def _asked(self, method: str, *args: Any) -> Any:
+        """What the studies' actor answers; one that died is started again, from SQL."""
+        end = time.monotonic() + STUDY_S
+        while True:
+            try:
+                left = max(0.1, end - time.monotonic())
+                return ray.get(getattr(self._studies(), method).remote(*args), timeout=left)
+            except RayTaskError as error:
+                raise error.as_instanceof_cause() from None
+            except (RayActorError, GetTimeoutError) as error:
+                self._host = None
+                if time.monotonic() >= end:
+                    message = "the study does not answer; ask again in a moment"
+                    raise Unavailable(message) from error
+                time.sleep(0.1)
+
+    def _studies(self) -> Any:
+        with self._lock:
+            if self._host is None:
+                from tuners.studies.host import StudyHost  # Optuna, which the API does without otherwise
+
+                self._host = (
+                    ray.remote(StudyHost)
+                    .options(
+                        name=STUDIES,
+                        namespace=NAMESPACE,
+                        lifetime="detached",
+                        get_if_exists=True,
+                        num_cpus=0,
+                        max_restarts=-1,
+                        max_concurrency=64,
+                        scheduling_strategy=beside_the_database(self.settings.embedded),
+                    )
+                    .remote(self.settings.environment())
+                )
+            return self._host
 
     def _handle(self) -> Any:
         with self._lock:

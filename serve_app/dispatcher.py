@@ -65,6 +65,7 @@ class Dispatcher:
 
     def _look(self) -> None:
         runner = self.runner or self._find_runner()
+        self._put_back()
         with self.store.read() as tx:
             idle = tx.nothing_to_dispatch()
         if idle:
@@ -75,6 +76,14 @@ class Dispatcher:
                     log.warning("job %s lost its runner; it is %s now", job.id, job.state)
             claimed = tx.claim_jobs(self.owner, self.settings.lease_s, self.settings.max_running_jobs)
         ray.get([runner.start.remote(job) for job in claimed], timeout=self.settings.lease_s)
+
+    def _put_back(self) -> None:
+        """Let other workers take the trials whose workers went silent."""
+        with self.store.read() as tx:
+            expired = tx.expired_experiments()
+        for experiment_id in expired:
+            with self.store.write() as tx:
+                tx.put_back_expired(tx.experiment(experiment_id))
 
     def _find_runner(self) -> Any:
         from tuners.runner import Runner  # Ray Tune and Optuna: only here, and not where this class is deployed from
@@ -91,7 +100,7 @@ class Dispatcher:
                 get_if_exists=True,
                 num_cpus=0,
                 max_concurrency=10_000,
-                scheduling_strategy=_beside_the_database(self.settings.embedded),
+                scheduling_strategy=beside_the_database(self.settings.embedded),
             )
             .remote(self.environ, owner, warm, autoscaling)
         )
@@ -136,7 +145,7 @@ def stop_work() -> None:
         ray.kill(runner)
 
 
-def _beside_the_database(embedded: bool) -> Any:
+def beside_the_database(embedded: bool) -> Any:
     """SQLite is a file of this node: the runner has to be here too."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 

@@ -92,6 +92,7 @@ def _write_run_file(settings: Settings, dashboard: str | None) -> None:
         "url": f"http://{host}:{settings.port}",
         "ray_address": ray.get_runtime_context().gcs_address,
         "dashboard_url": dashboard,
+        "optuna": None if settings.optuna_port is None else f"{host}:{settings.optuna_port}",
         "started_at": render_time(utcnow()),
         "version": __version__,
     }

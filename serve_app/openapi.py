@@ -32,6 +32,8 @@ A POST that makes something takes an `Idempotency-Key` header, so that it can be
 TAGS = [
     {"name": "experiments", "description": "A tool, its search space and what is better; kept, and found by content."},
     {"name": "trials", "description": "Evaluated points of an experiment."},
+    {"name": "analysis", "description": "What an experiment's trials say, as arrays and as Plotly figures."},
+    {"name": "ask and tell", "description": "Workers of your own evaluate trials, under leases."},
     {"name": "jobs", "description": "One request to optimize an experiment each."},
     {"name": "samplers", "description": "How points are chosen, and how hopeless trials are ended early."},
     {"name": "functions", "description": "Python functions that are shipped with a job."},

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from tunesmith.schemas.analysis import EXAMPLES as ANALYSES
+from tunesmith.schemas.asking import EXAMPLE_ASK
 from tunesmith.schemas.functions import EXAMPLE as EXAMPLE_FUNCTION
+from tunesmith.schemas.records import EXAMPLE_RECORD
 from tunesmith.schemas.requests import EXAMPLE_EXPERIMENT
 
 CONFIGS = [{"parameter_name": "paramA", "value": 1}, {"parameter_name": "paramB", "value": 1}]
@@ -32,6 +35,19 @@ TRIAL: dict[str, Any] = {
     "attempt": 1,
     "worker": "head:4711",
     "log_url": "/api/v1/jobs/job-3f9c0a1b2d4e/logs?trial=3",
+}
+TOKEN = "4836b440f418f5aa923d1b67dac700d7"
+LEASE_ENDS = "2026-01-31T12:01:04.110Z"
+ASKED = {
+    **TRIAL,
+    "run_number": None,
+    "job_id": None,
+    "outcome": 0.31,
+    "outcomes": {"loss": 0.31},
+    "metrics": {"loss": 0.31},
+    "parameter_configs": [{"parameter_name": "lr", "value": 0.01}],
+    "worker": "node7-gpu0",
+    "log_url": None,
 }
 JOB: dict[str, Any] = {
     "job_id": "job-3f9c0a1b2d4e",
@@ -136,13 +152,33 @@ HEALTH = {
 
 BODIES: dict[str, Any] = {
     "ship_function": EXAMPLE_FUNCTION,
+    "ask": EXAMPLE_ASK,
+    "report_trial": {"token": TOKEN, "step": 1, "value": 0.42},
+    "tell_trial": {"token": TOKEN, "values": {"loss": 0.31}},
+    "tell_trials": {"trials": [{"number": 3, "token": TOKEN, "value": 0.31}]},
+    "fail_trial": {"token": TOKEN, "error": "CUDA out of memory"},
+    "heartbeat": {"token": TOKEN, "lease_s": 60},
     "create_experiment": EXAMPLE_EXPERIMENT,
     "change_experiment": {"name": "sleep, narrowed", "tags": ["demo"]},
     "submit_job": {"optimizer": {"type": "bayesopt", "n_init": 2, "n_iter": 2}},
+    "add_records": {"records": [EXAMPLE_RECORD]},
+    "create_study": {"name": "mnist", "objectives": [{"metric": "loss", "direction": "minimize"}]},
 }
 """operationId -> a body that it takes."""
 ANSWERS: dict[str, Any] = {
     "create_experiment": EXPERIMENT,
+    "ask": {
+        "experiment_id": 1,
+        "trials": [
+            {"number": 3, "params": {"lr": 0.01}, "token": TOKEN, "attempt": 1, "lease_expires_at": LEASE_ENDS}
+        ],
+        "retry_after_s": None,
+    },
+    "report_trial": {"prune": False, "lease_expires_at": LEASE_ENDS},
+    "tell_trial": ASKED,
+    "tell_trials": {"trials": [{"number": 3, "status": "told", "code": None, "error": None}], "told": 1},
+    "fail_trial": {**ASKED, "state": "failed", "outcome": None, "outcomes": {"loss": None}, "error": "out of memory"},
+    "heartbeat": {"lease_expires_at": LEASE_ENDS},
     "list_experiments": {"experiments": [EXPERIMENT], "next_cursor": None},
     "get_experiment": {**EXPERIMENT, "job": JOB, "best": TRIAL},
     "change_experiment": {**EXPERIMENT, "tags": ["demo"]},
@@ -151,8 +187,12 @@ ANSWERS: dict[str, Any] = {
     "ship_function": {"digest": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"},
     "submit_job": {"status": "submitted", "job": QUEUED, "warnings": []},
     "list_trials": {"trials": [TRIAL], "next_cursor": "WzNd"},
+    "list_records": {"records": [EXAMPLE_RECORD], "study": {"name": None}, "next_cursor": "WzBd"},
+    "add_records": {"count": 1, "first_number": 0, "outside": 0},
+    "create_study": {**EXPERIMENT, "name": "mnist", "tool_name": "mnist", "parameters": [], "external": True},
     "get_trial": {**TRIAL, "measurements": [{"metric": "loss", "step": 1, "value": 0.3}]},
     "get_best": TRIAL,
+    **ANALYSES,
     "get_active_job": {"status": "success", "job": JOB, "warnings": []},
     "stop_experiment": STOPPING,
     "list_jobs": {"jobs": [JOB], "next_cursor": None},

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
+
+from tuners.messages import Prepared
+from tunesmith.store import Store
 
 
 class Platform(Protocol):
@@ -24,9 +28,26 @@ class Platform(Protocol):
         """What is not ready yet, in words; empty when everything is."""
         ...
 
+    def prepare(self, experiment_id: int, count: int) -> Prepared:
+        """Add trials for workers that ask. Raises ExperimentNotFound, Unavailable."""
+        ...
+
+    def refill(self, experiment_id: int, ahead: int) -> None:
+        """See to it that so many trials wait for workers, soon; never raises."""
+        ...
+
+    def prune(self, experiment_id: int, number: int, step: int, metrics: Mapping[str, float]) -> bool:
+        """Whether a trial that reported this is hopeless. Raises ExperimentNotFound, Unavailable."""
+        ...
+
 
 class Alone:
-    """No cluster around: jobs are kept in the database until a dispatcher comes."""
+    """No cluster around: jobs are kept in the database until a dispatcher comes, studies live in this process."""
+
+    def __init__(self, store: Store) -> None:
+        from tuners.studies.host import Studies  # Optuna, which not every application needs
+
+        self._studies = Studies(store)
 
     def wake(self) -> None:
         """Do nothing: nobody listens."""
@@ -42,3 +63,15 @@ class Alone:
     def ready(self) -> list[str]:
         """Always ready."""
         return []
+
+    def prepare(self, experiment_id: int, count: int) -> Prepared:
+        """Add trials, here and now."""
+        return self._studies.prepare(experiment_id, count)
+
+    def refill(self, experiment_id: int, ahead: int) -> None:
+        """Add trials, here and now."""
+        self._studies.refill(experiment_id, ahead)
+
+    def prune(self, experiment_id: int, number: int, step: int, metrics: Mapping[str, float]) -> bool:
+        """Whether a trial that reported this is hopeless."""
+        return self._studies.prune(experiment_id, number, step, metrics)

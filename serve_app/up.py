@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from serve_app.optuna_child import optuna_server
 from serve_app.ports import free_ports, is_free
 from serve_app.ray_environment import ray_environment
 from tunesmith.errors import InvalidSettings, TunesmithError
@@ -42,12 +43,13 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
-        settings = _with_port(load_settings())
+        settings = _with_ports(load_settings())
         check(settings)
         with _locked(settings) as lock, _scratch() as scratch:
             _prepare(settings)
             try:
-                return Supervisor(settings, Path(scratch), lock).run()
+                with optuna_server(settings):
+                    return Supervisor(settings, Path(scratch), lock).run()
             finally:
                 settings.run_file.unlink(missing_ok=True)
     except TunesmithError as error:
@@ -68,11 +70,13 @@ def check(settings: Settings) -> None:
             f"TUNESMITH_HOST={settings.host!r}: without authentication the service listens on loopback only, because "
             "whoever reaches it can run commands. Use --host 127.0.0.1, or --prod with TUNESMITH_API_KEY."
         )
-    if not is_free(settings.host, settings.port):
-        raise InvalidSettings(
-            f"TUNESMITH_PORT={settings.port}: another program listens on {settings.host}:{settings.port}; "
-            "choose another --port (0 takes a free one)."
-        )
+    for option, port in (("port", settings.port), ("optuna-port", settings.optuna_port)):
+        if port is not None and not is_free(settings.host, port):
+            variable = "TUNESMITH_" + option.replace("-", "_").upper()
+            raise InvalidSettings(
+                f"{variable}={port}: another program listens on {settings.host}:{port}; "
+                f"choose another --{option} (0 takes a free one)."
+            )
 
 
 class Supervisor:
@@ -178,11 +182,13 @@ def _scratch() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="ts-", dir="/tmp", ignore_cleanup_errors=True)
 
 
-def _with_port(settings: Settings) -> Settings:
-    if settings.port:
+def _with_ports(settings: Settings) -> Settings:
+    wanted = [name for name in ("port", "optuna_port") if getattr(settings, name) == 0]
+    if not wanted:
         return settings
     host = settings.host if _is_loopback(settings.host) else "0.0.0.0"
-    return load_settings(**{**settings.model_dump(exclude_unset=True), "port": free_ports(1, host)[0]})
+    ports = dict(zip(wanted, free_ports(len(wanted), host), strict=True))
+    return load_settings(**{**settings.model_dump(exclude_unset=True), **ports})
 
 
 def _is_loopback(host: str) -> bool:

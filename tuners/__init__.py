@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tuners.api.space import Choice, Float, Int
     from tuners.api.tune import load, tune
-    from tuners.tools.callable_arguments import Params
     from tuners.tools.callable_trial import Trial
     from tuners.tools.checkpoints import checkpoint_dir, steps
     from tunesmith.client.tune_result import BestTrial, Interrupted, Result
+    from tunesmith.domain import Params
 
 _HOMES = {
     "tuners.api.space": ("Choice", "Float", "Int"),
     "tuners.api.tune": ("load", "tune"),
-    "tuners.tools.callable_arguments": ("Params",),
     "tuners.tools.callable_trial": ("Trial",),
     "tuners.tools.checkpoints": ("checkpoint_dir", "steps"),
     "tunesmith.client.tune_result": ("BestTrial", "Interrupted", "Result"),
+    "tunesmith.domain": ("Params",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -100,3 +100,15 @@ class Report:
     """The step."""
     value: float
     """The value, finite."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What became of a wish for points."""
+
+    added: int
+    """Trials that are waiting now, and were not before."""
+    state: Literal["more", "later", "over"] = "more"
+    """Whether there are more points, some when another outcome is known, or none."""
+    reason: str | None = None
+    """Why it is over."""

@@ -6,6 +6,8 @@ NAMESPACE = "tunesmith"
 """Ray namespace of the platform's named actors."""
 RUNNER = "tunesmith-runner"
 """Name of the runner's actor."""
+STUDIES = "tunesmith-studies"
+"""Name of the actor that chooses points for workers that ask."""
 
 
 def instance_resource(instance_type: str) -> str:

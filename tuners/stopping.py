@@ -54,6 +54,12 @@ class Stopping:
         self.cost = (self.cost or 0.0) + cost
 
     @property
+    def waits(self) -> bool:
+        """Whether outcomes can end it."""
+        search = self.search
+        return bool(self.goals) or search.converge_steps is not None or search.max_failed_trials is not None
+
+    @property
     def margin(self) -> int | None:
         """How many more finished trials it takes, at least, to reach a limit; None without one."""
         search = self.search

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from tunesmith.client import Client, Experiment, Job, JobEvent
+    from tunesmith.client import Client, Experiment, Job, JobEvent, TrialToRun
     from tunesmith.domain import Compute, Constraint, Objective, Parameter, Pruner, Resources
     from tunesmith.errors import (
+        AsksWhileRunning,
         BadRequest,
         Conflict,
         ConnectionFailed,
         DatabaseUnavailable,
+        Exhausted,
         ExperimentArchived,
         ExperimentNotFound,
         Forbidden,
@@ -34,13 +36,16 @@ if TYPE_CHECKING:
         JobNotFound,
         LeaseLost,
         MethodNotAllowed,
+        NoTool,
         NodeTypeUnavailable,
         NotFound,
         PayloadTooLarge,
         StateForbids,
         StorageUnavailable,
         TooManyRequests,
+        TrialFinished,
         TrialNotFound,
+        TrialTaken,
         TunesmithError,
         Unauthenticated,
         Unavailable,
@@ -51,7 +56,7 @@ if TYPE_CHECKING:
     from tunesmith.schemas.trials import TrialAnswer
 
 _HOMES = {
-    "tunesmith.client": ("Client", "Experiment", "Job", "JobEvent"),
+    "tunesmith.client": ("Client", "Experiment", "Job", "JobEvent", "TrialToRun"),
     "tunesmith.domain": ("Compute", "Constraint", "Objective", "Parameter", "Pruner", "Resources"),
     "tunesmith.schemas.experiments": ("ExperimentAnswer", "ExperimentDetail"),
     "tunesmith.schemas.jobs": ("JobAnswer",),
@@ -61,6 +66,7 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "AsksWhileRunning",
     "BadRequest",
     "Client",
     "Compute",
@@ -68,6 +74,7 @@ __all__ = [
     "ConnectionFailed",
     "Constraint",
     "DatabaseUnavailable",
+    "Exhausted",
     "Experiment",
     "ExperimentAnswer",
     "ExperimentArchived",
@@ -90,6 +97,7 @@ __all__ = [
     "JobNotFound",
     "LeaseLost",
     "MethodNotAllowed",
+    "NoTool",
     "NodeTypeUnavailable",
     "NotFound",
     "Objective",
@@ -102,7 +110,10 @@ __all__ = [
     "StorageUnavailable",
     "TooManyRequests",
     "TrialAnswer",
+    "TrialFinished",
     "TrialNotFound",
+    "TrialTaken",
+    "TrialToRun",
     "TunesmithError",
     "Unauthenticated",
     "Unavailable",

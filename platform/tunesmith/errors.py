@@ -20,6 +20,11 @@
     │   ├── ExperimentArchived     EXPERIMENT_ARCHIVED
     │   ├── IdempotencyMismatch    IDEMPOTENCY_MISMATCH
     │   ├── NodeTypeUnavailable    NODE_TYPE_UNAVAILABLE
+    │   ├── NoTool                 NO_TOOL
+    │   ├── AsksWhileRunning       ASKS_WHILE_RUNNING
+    │   ├── Exhausted              EXHAUSTED
+    │   ├── TrialFinished          TRIAL_FINISHED
+    │   ├── TrialTaken             TRIAL_TAKEN
     │   └── LeaseLost              LEASE_LOST
     ├── PayloadTooLarge (413)      PAYLOAD_TOO_LARGE
     ├── TooManyRequests (429)      TOO_MANY_REQUESTS
@@ -186,6 +191,36 @@ class ExperimentArchived(Conflict):
     """The experiment is archived; restore it with PATCH {"archived": false} first."""
 
     code = "EXPERIMENT_ARCHIVED"
+
+
+class NoTool(Conflict):
+    """The experiment has no tool that a job could run: workers of your own ask for its trials (POST .../ask)."""
+
+    code = "NO_TOOL"
+
+
+class AsksWhileRunning(Conflict):
+    """Its trials ask for their parameters while they run; take part in it through Optuna, or with `tune`."""
+
+    code = "ASKS_WHILE_RUNNING"
+
+
+class Exhausted(Conflict):
+    """There is nothing left to try: every point has a trial, or the search has all the trials that it was given."""
+
+    code = "EXHAUSTED"
+
+
+class TrialFinished(Conflict):
+    """The trial is finished; what came of it stays."""
+
+    code = "TRIAL_FINISHED"
+
+
+class TrialTaken(Conflict):
+    """The trial is not held under this token any more."""
+
+    code = "TRIAL_TAKEN"
 
 
 class IdempotencyMismatch(Conflict):

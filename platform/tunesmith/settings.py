@@ -39,6 +39,8 @@ class Settings(BaseModel):
     """Address that the service listens on; anything but loopback needs authentication."""
     port: int = Field(default=8000, ge=0, le=65535)
     """Port that the service listens on; 0: a free one."""
+    optuna_port: int | None = Field(default=None, ge=0, le=65535)
+    """Port that an Optuna server listens on beside the service (0: a free one); unset: none runs."""
     mode: Literal["dev", "prod"] = "dev"
     """`dev`: no authentication, loopback only; `prod`: `TUNESMITH_API_KEY` required."""
     api_key: str | None = Field(default=None, min_length=16)

@@ -93,10 +93,13 @@ def change_experiment(
     here: Here, experiment_id: ExperimentId, body: Annotated[ExperimentPatch, FromJson()]
 ) -> Response:
     """Rename, tag, archive or restore it, or give later jobs a wider or narrower space. Fields left out stay."""
+    if body.parameters is not None or body.parameter_constraints is not None:
+        with here.store.read() as tx:
+            old = tx.experiment(experiment_id).spec.space
+        # Not inside the transaction that writes: looking for a point can take a second.
+        check_feasible(service.changed_space(old, body.parameters, body.parameter_constraints))
     with here.store.write() as tx:
         changed = service.change(
             tx, experiment_id, body.name, body.tags, body.archived, body.parameters, body.parameter_constraints
         )
-        if body.parameters is not None or body.parameter_constraints is not None:
-            check_feasible(changed.spec.space)
     return answer(ExperimentAnswer.of(changed, slips(changed.spec)))

@@ -16,6 +16,7 @@ from pathlib import Path
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
+from running import until
 
 from tunesmith import Client
 from tunesmith.client import RunFile, read_run_file

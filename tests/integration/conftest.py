@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,8 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from serve_app.app import build
+from serve_app.platform import Alone
+from tuners.messages import Prepared
 from tunesmith.settings import Settings
 from tunesmith.store import Store
 
@@ -28,6 +30,7 @@ class Surroundings:
     types: frozenset[str] = frozenset()
     missing: list[str] = field(default_factory=list)
     wakes: int = 0
+    alone: Alone | None = None
 
     def wake(self) -> None:
         self.wakes += 1
@@ -40,6 +43,18 @@ class Surroundings:
 
     def ready(self) -> list[str]:
         return self.missing
+
+    def prepare(self, experiment_id: int, count: int) -> Prepared:
+        assert self.alone is not None
+        return self.alone.prepare(experiment_id, count)
+
+    def refill(self, experiment_id: int, ahead: int) -> None:
+        assert self.alone is not None
+        self.alone.refill(experiment_id, ahead)
+
+    def prune(self, experiment_id: int, number: int, step: int, metrics: Mapping[str, float]) -> bool:
+        assert self.alone is not None
+        return self.alone.prune(experiment_id, number, step, metrics)
 
 
 @pytest.fixture
@@ -54,6 +69,7 @@ def surroundings() -> Surroundings:
 
 @pytest.fixture
 def app(settings: Settings, surroundings: Surroundings, sqlite_store: Store) -> FastAPI:
+    surroundings.alone = Alone(sqlite_store)
     return build(settings, surroundings, sqlite_store)
 
 
@@ -65,9 +81,9 @@ def api(app: FastAPI) -> Iterator[TestClient]:
 
 
 @contextmanager
-def served(app: FastAPI) -> Iterator[str]:
-    """The application on a free port of this machine, for as long as the block runs; gives its URL."""
-    listener = socket.create_server(("127.0.0.1", 0))
+def served(app: FastAPI, port: int = 0) -> Iterator[str]:
+    """The application on a port of this machine (0: a free one), for as long as the block runs; gives its URL."""
+    listener = socket.create_server(("127.0.0.1", port))
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

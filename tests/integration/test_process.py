@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -291,6 +292,14 @@ def test_many_quick_commands_leak_no_descriptors(shell: Shell) -> None:
     assert len(os.listdir("/proc/self/fd")) == ours
     assert len(os.listdir(f"/proc/{pid}/fd")) == theirs
     assert Path(f"/proc/{pid}/task/{pid}/children").read_text() == ""
+
+
+def test_commands_of_several_threads_run_at_the_same_time(shell: Shell) -> None:
+    began = time.monotonic()
+    with ThreadPoolExecutor(4) as pool:
+        codes = [ended.exit_code for ended in pool.map(shell, [f"sleep 1; exit {code}" for code in range(4)])]
+    assert codes == [0, 1, 2, 3]
+    assert time.monotonic() - began < 3.5
 
 
 def test_a_forked_worker_has_a_launcher_of_its_own(shell: Shell) -> None:

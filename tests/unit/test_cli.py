@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import typer
 from pyarrow import parquet
-from stand_in import Reply, StandIn, detail, enveloped, experiment, job, refusal, serving, trial
+from stand_in import TIME, Reply, StandIn, detail, enveloped, experiment, job, refusal, serving, trial
 from typer.testing import CliRunner, Result
 
 from tunesmith import InvalidBody, JobActive, JobNotFound, Unavailable, __version__
@@ -401,14 +401,21 @@ class TestJobs:
         assert server.received[-1].query == {"trial": "3", "follow": "true"}
 
 
+def record(number: int, **changes: Any) -> dict[str, Any]:
+    """A whole trial, as the platform answers with it."""
+    return {
+        "number": number, "state": "complete", "params": {"s": 0.25, "mode": "a" if number % 2 else 1},
+        "values": [0.5 + number], "metrics": {"exit_code": 0.0}, "started_at": TIME, "ended_at": TIME,
+        "intermediate_values": [{"metric": "wall_time_s", "step": 1, "value": "nan"}], "job_id": "job-1",
+    } | changes  # fmt: skip
+
+
 class TestExport:
     @pytest.fixture(autouse=True)
-    def _trials(self, server: StandIn) -> None:
-        trials = [trial(n) for n in range(3)]
-        trials.append(
-            trial(3, state="failed", outcome=None, outcomes={"wall_time_s": None}, metrics={}, error="exit 1\nx")
-        )
-        server.on("GET /api/v1/experiments/1/trials", Reply({"trials": trials, "next_cursor": None}))
+    def _records(self, server: StandIn) -> None:
+        failed = record(3, state="failed", values=None, metrics={}, error="exit 1\nx", intermediate_values=[])
+        page = {"records": [*map(record, range(3)), failed], "study": {}, "next_cursor": None}
+        server.on("GET /api/v1/experiments/1/records", Reply(page))
 
     def test_csv_has_a_row_per_trial(self, server: StandIn, tmp_path: Path) -> None:
         file = tmp_path / "trials.csv"
@@ -420,9 +427,12 @@ class TestExport:
         assert rows[1]["param.mode"] == "a"
         assert rows[1]["value.wall_time_s"] == "1.5"
         assert rows[1]["metric.exit_code"] == "0.0"
-        assert rows[1]["started_at"] == "2026-01-02T03:04:05.000Z"
+        assert rows[1]["started_at"] == "2026-01-02T03:04:05.000000Z"
         assert (rows[3]["value.wall_time_s"], rows[3]["error"]) == ("", "exit 1\nx")
-        assert list(tmp_path.iterdir()) == [file]
+        beside = ["trials.csv", "trials.experiment.json", "trials.measurements.csv"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == beside
+        reported = (tmp_path / "trials.measurements.csv").read_text().splitlines()
+        assert reported[:2] == ["number,metric,step,value", "0,wall_time_s,1,nan"]
 
     def test_parquet_keeps_types_and_mixed_choices_become_text(self, server: StandIn, tmp_path: Path) -> None:
         file = tmp_path / "trials.parquet"
@@ -433,13 +443,17 @@ class TestExport:
         assert types["param.s"] == "double"
         assert types["param.mode"] == "string"
         assert types["value.wall_time_s"] == "double"
-        assert types["started_at"] == "timestamp[ms, tz=UTC]"
+        assert types["started_at"] == "timestamp[us, tz=UTC]"
         assert table.column("param.mode").to_pylist() == ["1", "a", "1", "a"]
+        measured = parquet.read_table(tmp_path / "trials.measurements.parquet")
+        assert {name: str(measured.schema.field(name).type) for name in measured.column_names} == {
+            "number": "int64", "metric": "string", "step": "int64", "value": "double"
+        }  # fmt: skip
 
     def test_another_ending_or_no_directory_is_refused_and_nothing_is_left(
         self, server: StandIn, tmp_path: Path
     ) -> None:
-        for path in (tmp_path / "trials.xls", tmp_path / "missing" / "trials.csv"):
+        for path in (tmp_path / "trials.xls", tmp_path / "missing" / "trials.csv", tmp_path / "missing" / "x.log"):
             assert run("export", "1", "-o", str(path), url=server.url).exit_code == 2
         assert list(tmp_path.iterdir()) == []
 

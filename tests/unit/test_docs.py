@@ -109,7 +109,7 @@ class TestCommands:
     def test_the_readme_names_no_command_that_is_not_there(self) -> None:
         known = set(commands(command_tree()))
         named = set(re.findall(r"^\| (`tunesmith .*?) \|", README, re.MULTILINE))
-        words = {words for cell in named for words in re.findall(r"`tunesmith ([a-z ]*[a-z])", cell)}
+        words = {words for cell in named for words in re.findall(r"`tunesmith ([a-z]+(?:[ -][a-z]+)*)", cell)}
         assert words == known
 
     @pytest.mark.parametrize("name", sorted(commands(command_tree())))

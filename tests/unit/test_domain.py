@@ -157,11 +157,16 @@ def test_a_number_that_is_none_is_refused(number: float) -> None:
         lambda: Search(budget_s=abs(number)),
         lambda: Search(converge_thres=abs(number)),
         lambda: Measurement(experiment_id=1, number=0, metric="a", step=0, value=number),
-        lambda: Trial.model_validate(TRIAL | {"values": [number]}),
         lambda: Trial.model_validate(TRIAL | {"metrics": {"a": number}}),
     ):
         with pytest.raises(ValidationError, match="finite"):
             refuse()
+
+
+def test_a_value_may_be_infinite_but_not_nan() -> None:
+    assert Trial.model_validate(TRIAL | {"values": ["inf", -INF]}).values == (INF, -INF)
+    with pytest.raises(ValidationError, match="not NaN"):
+        Trial.model_validate(TRIAL | {"values": [NAN]})
 
 
 @given(value=st.floats(allow_nan=False, allow_infinity=False), low=st.floats(-1e308, 0), high=st.floats(0, 1e308))

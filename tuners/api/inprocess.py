@@ -230,11 +230,19 @@ class Scribe:
                 if time.monotonic() - renewed > LEASE_S / 10:
                     renewed = time.monotonic()
                     self._renew()
+                    self._learn()
             except LeaseLost as error:
                 self.lost, self.run.ending = error, JobState.QUEUED
                 return
             except Exception:
                 log.exception("results could not be written; trying again")
+
+    def _learn(self) -> None:
+        """Tell the search of trials that somebody else added."""
+        if self.run.others is not None and self.writer.healthy:
+            with self.writer.store.read() as tx:
+                changed = self.run.others.changed(tx)
+            self.run.learn(changed)
 
     def _renew(self) -> None:
         token = str(self.run.job.lease_token)

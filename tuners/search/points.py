@@ -88,13 +88,18 @@ class PointSearch:
         self._learning.enter(number, point)
         return dict(point)
 
+    @property
+    def listed(self) -> bool:
+        """Whether its points are those of a list, one after the other."""
+        return self._sampler.finite
+
     def reopen(self, number: int, params: Point, attrs: Mapping[str, Any] | None = None) -> None:
         """Take up a trial that a lost runner left behind, with the parameters and system attributes that it had."""
         if self.experiment.spec.define_by_run:
             asking = self._asking.setdefault(number, Asking(self._plain.fixed, params, attrs))
             params, attrs = asking.params, asking.attrs | dict(attrs or {})
         if self._sampler.name == "brute_force":
-            self._seen.add(_key(params))
+            self._seen.add(key_of(params))
         if self._sequence is not None:
             self._sequence.see(number, attrs)
         if self._population is not None:
@@ -178,8 +183,10 @@ class PointSearch:
 
     def learn(self, trial: Trial) -> None:
         """Know a trial that this search did not hand out: a finished one's outcome, and that its point is taken."""
+        if trial.state is TrialState.WAITING:
+            return  # nobody may ever evaluate it
         if self._sampler.name == "brute_force":
-            self._seen.add(_key(trial.params))
+            self._seen.add(key_of(trial.params))
         if self._learning is not None and not self._sampler.alone:
             self._learning.load(trial, {})  # unfinished ones are left out
 
@@ -229,8 +236,8 @@ class PointSearch:
         return itertools.islice(itertools.chain(first, rest), self.made, None)
 
     def _untried(self) -> Iterator[Mapping[str, Scalar]]:
-        self._seen |= {_key(self.experiment.spec.space.cast(point)) for point in self._plain.enqueue}
-        return (point for point in listed(self.experiment.spec.space, self._plain) if _key(point) not in self._seen)
+        self._seen |= {key_of(self.experiment.spec.space.cast(point)) for point in self._plain.enqueue}
+        return (point for point in listed(self.experiment.spec.space, self._plain) if key_of(point) not in self._seen)
 
     def _take_in(self, history: Iterable[Trial], curves: Curves) -> list[Trial]:
         """What was found before, one trial after the other, as there may be many; those that are needed again."""
@@ -243,7 +250,7 @@ class PointSearch:
                 self._sequence.see(trial.number, trial.system_attrs)
                 self._sequence.forget(trial.number)
             if self._sampler.name == "brute_force":
-                self._seen.add(_key(trial.params))
+                self._seen.add(key_of(trial.params))
             if self._sampler.population or several:
                 again.append(trial)
         return again
@@ -321,6 +328,6 @@ def _built(kind: samplers.Sampler, search: Search) -> Any:
     return kind.build(samplers.check_options(kind.options, options, kind.name), search.seed or 0)
 
 
-def _key(point: Point) -> frozenset[tuple[str, bool, Scalar]]:
+def key_of(point: Point) -> frozenset[tuple[str, bool, Scalar]]:
     """A point as it is compared: 1 is 1.0, but not true."""
     return frozenset((name, isinstance(value, bool), value) for name, value in point.items())

@@ -6,21 +6,10 @@ import inspect
 from collections.abc import Callable, Collection
 from typing import Any
 
-from tunesmith.domain import Scalar, Space
+from tunesmith.domain import Space
 from tunesmith.errors import InvalidSpace
 
 Kind = inspect._ParameterKind
-
-
-class Params(dict[str, Scalar]):
-    """A configuration: `params["x"]` or `params.x`."""
-
-    def __getattr__(self, name: str) -> Scalar:
-        try:
-            return self[name]
-        except KeyError:
-            known = ", ".join(self) or "none"
-            raise AttributeError(f"no parameter {name!r} in this configuration; there are: {known}") from None
 
 
 def takes_keywords(function: Callable[..., Any], names: Collection[str]) -> bool:

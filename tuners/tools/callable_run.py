@@ -16,11 +16,11 @@ from datetime import datetime
 from typing import Any, cast
 
 from tuners.messages import Batch, Evaluation, Outcome, Stop
-from tuners.tools.callable_arguments import Params, takes_keywords
+from tuners.tools.callable_arguments import takes_keywords
 from tuners.tools.callable_trial import Suggest, Trial
 from tuners.tools.metrics import MAX_METRICS, metric_of
 from tuners.tools.outcome import failure, outcome
-from tunesmith.domain import CallableTool, TrialState, utcnow
+from tunesmith.domain import CallableTool, Params, TrialState, utcnow
 
 Watch = Callable[[list[tuple[str, int, float]]], Stop | None]
 """Takes new intermediate values (metric, step, value) and says whether to stop."""

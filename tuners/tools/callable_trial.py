@@ -8,9 +8,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tuners.tools.callable_arguments import Params
 from tuners.tools.metrics import metric_of
-from tunesmith.domain import Parameter, Scalar, same_scalar
+from tunesmith.domain import Parameter, Params, Scalar, same_scalar
 
 Suggest = Callable[[Parameter], Scalar]
 """Asks the search for one parameter of the running trial."""

@@ -50,6 +50,9 @@ class Stopped(Exception):
 class CommandRun:
     """One run of a command tool: a trial's, or one of its repeats."""
 
+    place: Path
+    """The directory that it runs in: the run's own."""
+
     def __init__(
         self,
         batch: Batch,
@@ -66,6 +69,7 @@ class CommandRun:
         self.tool = batch.spec.tool
         self.declared = [parameter.name for parameter in batch.spec.space]
         self.directory, self.log = directory, log
+        self.place = directory
         self.deadline, self.variables = deadline, variables
         self.log_start = os.fstat(log.fileno()).st_size
         self.values: dict[str, float] = {}
@@ -109,7 +113,7 @@ class CommandRun:
         def watch() -> str | None:
             return self.watch(metrics.read())
 
-        args = self._write("command", self.tool.command)
+        args = self.arguments()
         if not self.tool.patterns:
             return self._group(args, log, watch=watch), {}, None
         patterns = Patterns(self.tool.patterns, log)
@@ -154,11 +158,15 @@ class CommandRun:
         left = None if self.deadline is None else max(self.deadline - time.monotonic(), at_least_s)
         variables = {**self._environment(), **(env or {})}
         try:
-            return run_group(args, self.directory, variables, log, stdout, left, watch, self.batch.grace_s)
+            return run_group(args, self.place, variables, log, stdout, left, watch, self.batch.grace_s)
         except FileNotFoundError as error:
             raise Failed(
                 f"{error.filename}: not found on this node; it is what the script's #! line asks for"
             ) from error
+
+    def arguments(self) -> list[str]:
+        """The command line that is timed. Raises UnsafeValue."""
+        return self._write("command", self.tool.command)
 
     def _write(self, name: str, template: str) -> list[str]:
         path = self.directory / f"{name}.sh"
@@ -200,15 +208,17 @@ class CommandRun:
         return f"; its output ends with:\n{text}" if text else "; it printed nothing"
 
 
-def evaluate(batch: Batch, evaluation: Evaluation, watch: Watch) -> Outcome:
-    """Evaluate one configuration of a command tool, on this node."""
+def evaluate(
+    batch: Batch, evaluation: Evaluation, watch: Watch, run: Callable[..., CommandRun] = CommandRun
+) -> Outcome:
+    """Evaluate one configuration of a command tool, on this node; `run` makes each run of its command."""
     started = utcnow()
     storage, key = Storage(batch.artifacts), trial_key(batch.experiment_id, evaluation.number)
     checkpoint = Checkpoint(batch, evaluation)
     try:
         with _directory(storage, key) as directory:
             with (directory / LOG).open("a+b", buffering=0) as log:
-                once = partial(_once, batch, evaluation, checkpoint, directory, log)
+                once = partial(_once, batch, evaluation, checkpoint, directory, log, run)
                 found = checkpoint.keep(repeats.evaluate(batch, evaluation, watch, once))
             return _keep_log(storage, key, directory, found)
     except NoCheckpoint as error:
@@ -223,6 +233,7 @@ def _once(
     checkpoint: Checkpoint,
     directory: Path,
     log: IO[bytes],
+    run: Callable[..., CommandRun],
     repeat: int,
     watch: Watch,
     deadline: float | None,
@@ -233,7 +244,7 @@ def _once(
         log.write(repeats.title(batch.spec, repeat).encode())
         directory = directory / f"repeat{repeat}"
         directory.mkdir(parents=True)
-    return CommandRun(batch, evaluation, watch, directory, log, deadline, variables).outcome()
+    return run(batch, evaluation, watch, directory, log, deadline, variables).outcome()
 
 
 def _keep_log(storage: Storage, key: str, directory: Path, found: Outcome) -> Outcome:

@@ -61,9 +61,13 @@ def run_group(
     Raises:
         OSError: it cannot be started, or its launcher died.
     """
-    launcher = _launcher()
+    launcher = _idle_launcher()
     request = {"args": list(command), "cwd": str(cwd), "env": dict(env)}
-    launcher.start(request, [log.fileno() if stdout is None else stdout, log.fileno()])
+    try:
+        launcher.start(request, [log.fileno() if stdout is None else stdout, log.fileno()])
+    except OSError:
+        _launchers.append(launcher)  # it is not to blame, and if it died that is seen
+        raise
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     stopped: str | None = None
     try:
@@ -79,6 +83,7 @@ def run_group(
     except BaseException:
         launcher.close()  # kills the group
         raise
+    _launchers.append(launcher)
     return Ended(stopped=stopped, **ended)
 
 
@@ -87,7 +92,7 @@ def _left(deadline: float | None) -> float:
 
 
 class Launcher:
-    """This worker's launcher process, and the conversation with it: one command at a time."""
+    """A launcher process of this worker, and the conversation with it: one command at a time."""
 
     def __init__(self) -> None:
         """Start it. Raises OSError."""
@@ -166,16 +171,21 @@ class Launcher:
 
 
 _launchers: list[Launcher] = []
+"""Those with nothing to do: one, unless commands were run from several threads at once."""
 
 
-def _launcher() -> Launcher:
-    if not _launchers or not _launchers[0].usable:
-        _close_launcher()
-        _launchers.append(Launcher())
-    return _launchers[0]
+def _idle_launcher() -> Launcher:
+    while True:
+        try:
+            launcher = _launchers.pop()
+        except IndexError:  # asked first, it could be gone: another thread may be faster
+            return Launcher()
+        if launcher.usable:
+            return launcher
+        launcher.close()
 
 
 @atexit.register
-def _close_launcher() -> None:
+def _close_launchers() -> None:
     while _launchers:
         _launchers.pop().close()

@@ -8,7 +8,19 @@ import typer
 from typer.core import TyperGroup
 
 import tunesmith
-from tunesmith.cli import admin, catalogues, doctor, exits, experiments, jobs, server
+from tunesmith.cli import (
+    admin,
+    catalogues,
+    doctor,
+    exits,
+    experiments,
+    interchange,
+    jobs,
+    optuna_server,
+    plot,
+    server,
+    work,
+)
 from tunesmith.cli.output import print_error
 from tunesmith.errors import TunesmithError
 
@@ -53,6 +65,7 @@ COMMANDS = (
     ("up", server.up, PLATFORM),
     ("down", server.down, PLATFORM),
     ("status", server.status, PLATFORM),
+    ("optuna-server", optuna_server.optuna_server, PLATFORM),
     ("doctor", doctor.doctor, PLATFORM),
     ("settings", admin.settings, PLATFORM),
     ("version", admin.version, PLATFORM),
@@ -65,12 +78,15 @@ COMMANDS = (
     ("pause", jobs.pause, WORK),
     ("resume", jobs.resume, WORK),
     ("retry", jobs.retry, WORK),
+    ("work", work.work, WORK),
     ("samplers", catalogues.list_samplers, WORK),
     ("pruners", catalogues.list_pruners, WORK),
     ("experiments", experiments.list_experiments, RESULTS),
     ("trials", experiments.list_trials, RESULTS),
     ("best", experiments.best, RESULTS),
-    ("export", experiments.export, RESULTS),
+    ("plot", plot.plot, RESULTS),
+    ("export", interchange.export, RESULTS),
+    ("import", interchange.import_, RESULTS),
 )
 
 for _name, _function, _panel in COMMANDS:

@@ -1,16 +1,14 @@
-"""Commands on experiments: experiments, trials, best, export."""
+"""Commands on experiments: experiments, trials, best."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from tunesmith.cli.export import write_rows
 from tunesmith.cli.options import ExperimentId, Json, Limit, Url, connect
-from tunesmith.cli.output import hint, print_json, print_table
+from tunesmith.cli.output import print_json, print_table
 from tunesmith.domain import TrialState
 from tunesmith.schemas.trials import TrialAnswer
 
@@ -73,22 +71,6 @@ def best(experiment_id: ExperimentId, url: Url = None, as_json: Json = False) ->
             print_json(experiment.best())
         else:
             _print_trials(experiment.front(), False, empty="no complete trial yet")
-
-
-def export(
-    experiment_id: ExperimentId,
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="FILE.csv or FILE.parquet.")],
-    url: Url = None,
-    as_json: Json = False,
-) -> None:
-    """Write every trial of an experiment to a CSV or Parquet file, one row each."""
-    with connect(url) as client:
-        experiment = client.experiment(experiment_id)
-        rows = write_rows(output, experiment.info, experiment.trials())
-    if as_json:
-        print_json({"file": str(output), "rows": rows})
-    else:
-        hint(f"{rows} trials in {output}")
 
 
 def _print_trials(trials: list[TrialAnswer], as_json: bool, empty: str) -> None:

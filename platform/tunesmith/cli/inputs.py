@@ -42,7 +42,12 @@ def read_submission(path: str) -> Submission:
 
 
 def read_optimizer(given: str) -> Mapping[str, Any]:
-    """An optimizer from a file, or inline as in `random:n_iter=20,seed=1`. Raises InvalidOptimizer, InvalidBody."""
+    """An optimizer from a file, or inline: `random:n_iter=20,seed=1`, JSON. Raises InvalidOptimizer, InvalidBody."""
+    if given.lstrip().startswith("{"):
+        try:
+            return dict(json.loads(given))
+        except ValueError as error:
+            raise InvalidOptimizer(f"{given!r} is no JSON: {error}") from error
     if given == "-" or Path(given).is_file():
         document = _read(given)
         if isinstance(document, Mapping) and set(document) == {"optimizer"}:

@@ -30,6 +30,16 @@ def up(
     num_cpus: Annotated[
         int | None, typer.Option("--num-cpus", min=1, help="CPU slots of the Ray that it starts.", show_default=False)
     ] = None,
+    optuna_port: Annotated[
+        int | None,
+        typer.Option(
+            "--optuna-port",
+            min=0,
+            max=65535,
+            help="Serve Optuna workers too, on this port (0: a free one); see `tunesmith optuna-server --help`.",
+            show_default=False,
+        ),
+    ] = None,
     detach: Annotated[bool, typer.Option("-d", "--detach", help="Run in the background; return when ready.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -38,7 +48,9 @@ def up(
     In the foreground it prints its own lines, and Ctrl-C stops it; its jobs go on at the next start.
     """
     mode = None if dev is None else "dev" if dev else "prod"
-    settings = load_settings(mode=mode, host=host, port=port, data_dir=data_dir, num_cpus=num_cpus)
+    settings = load_settings(
+        mode=mode, host=host, port=port, data_dir=data_dir, num_cpus=num_cpus, optuna_port=optuna_port
+    )
     running = _running(settings)
     if running is not None:
         _show_running(running, as_json, "already running")
@@ -85,12 +97,14 @@ def _running(settings: Settings) -> RunFile | None:
 
 
 def _show_running(running: RunFile, as_json: bool, word: str) -> None:
-    places = {"url": running.url, "docs": f"{running.url}/docs", "dashboard": running.dashboard_url}
+    places = {
+        "url": running.url, "docs": f"{running.url}/docs", "dashboard": running.dashboard_url, "optuna": running.optuna
+    }  # fmt: skip
     if as_json:
         print_json({"status": word, "pid": running.pid, **places})
         return
     console().print(f"tunesmith is {word} at {running.url} (process {running.pid})", markup=False)
-    print_fields({"docs": places["docs"], "dashboard": places["dashboard"], "stop": "tunesmith down"})
+    print_fields({name: places[name] for name in ("docs", "dashboard", "optuna")} | {"stop": "tunesmith down"})
 
 
 def _become(settings: Settings, as_json: bool) -> None:

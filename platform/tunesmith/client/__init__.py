@@ -1,8 +1,9 @@
 """The Python client: `Client(url)`, and the handles of experiments and jobs that it gives out."""
 
+from tunesmith.client.asking import TrialToRun
 from tunesmith.client.client import Client
 from tunesmith.client.discovery import RunFile, platform_url, read_run_file
 from tunesmith.client.experiment import Experiment
 from tunesmith.client.job import Job, JobEvent
 
-__all__ = ["Client", "Experiment", "Job", "JobEvent", "RunFile", "platform_url", "read_run_file"]
+__all__ = ["Client", "Experiment", "Job", "JobEvent", "RunFile", "TrialToRun", "platform_url", "read_run_file"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import httpx2
@@ -13,10 +13,13 @@ from tunesmith.client.connection import Connection
 from tunesmith.client.discovery import DEFAULT_URL, platform_url
 from tunesmith.client.experiment import Experiment, PriorityWord
 from tunesmith.client.job import Job
+from tunesmith.client.naming import find
+from tunesmith.client.records import Progress
 from tunesmith.domain import JobState
 from tunesmith.schemas.experiments import ExperimentAnswer
 from tunesmith.schemas.health import HealthAnswer, ReadyAnswer
 from tunesmith.schemas.jobs import JobAnswer
+from tunesmith.schemas.records import ExperimentForm, Record
 from tunesmith.schemas.requests import ExperimentRequest
 from tunesmith.schemas.samplers import PrunerAnswer, PrunersAnswer, SamplerAnswer, SamplersAnswer
 from tunesmith.schemas.words import EXPERIMENT_WORDS
@@ -95,11 +98,31 @@ class Client:
         body = self._connection.post("/api/v1/experiments", {**(given or {}), **fields})
         return self._experiment(parsed(self._connection, ExperimentAnswer, body))
 
-    def experiment(self, experiment_id: int) -> Experiment:
-        """An experiment. Raises ExperimentNotFound."""
-        experiment = Experiment(self._connection, experiment_id)
-        experiment.refresh()
-        return experiment
+    def import_trials(
+        self, form: ExperimentForm, records: Iterable[Record], progress: Progress | None = None
+    ) -> Experiment:
+        """Make an experiment with trials that were made elsewhere; they keep their numbers.
+
+        Raises:
+            Conflict: there is one of this content that has trials already, or a study of this name.
+            InvalidBody: the experiment or a record is invalid; what was made for it is archived.
+        """
+        from tunesmith.client.importing import import_trials
+
+        return import_trials(self, self._connection, form, records, progress)
+
+    def experiment(self, experiment: int | str) -> Experiment:
+        """An experiment, by its id, or by the name of exactly one that is not archived (its own, or its tool's).
+
+        Raises:
+            ExperimentNotFound: there is none; the message has names that are near.
+            Conflict: several have that name; the message has their ids.
+        """
+        if isinstance(experiment, str) and not experiment.isdecimal():
+            return find(self, experiment)
+        found = Experiment(self._connection, int(experiment))
+        found.refresh()
+        return found
 
     def experiments(
         self, q: str | None = None, limit: int | None = None, archived: bool = False

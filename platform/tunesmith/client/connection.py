@@ -52,9 +52,12 @@ class Connection:
         """The JSON answer to a GET; parameters that are None are left out. Raises TunesmithError."""
         return self._json("GET", path, params=_present(params))
 
-    def post(self, path: str, body: Any = None) -> Any:
-        """The JSON answer to a POST, under one Idempotency-Key however often it is sent. Raises TunesmithError."""
-        return self._json("POST", path, content=body, headers={"Idempotency-Key": uuid.uuid4().hex})
+    def post(self, path: str, body: Any = None, key: str | None = None) -> Any:
+        """The JSON answer to a POST, under one Idempotency-Key however often it is sent. Raises TunesmithError.
+
+        `key`: that of an earlier call which got no answer, or may have got none; otherwise a new one.
+        """
+        return self._json("POST", path, content=body, headers={"Idempotency-Key": key or uuid.uuid4().hex})
 
     def patch(self, path: str, body: Any) -> Any:
         """The JSON answer to a PATCH. Raises TunesmithError."""

@@ -30,6 +30,8 @@ class RunFile(BaseModel):
     """The Ray cluster it uses."""
     dashboard_url: str | None = None
     """Ray's dashboard, if it has one."""
+    optuna: str | None = None
+    """Host and port for Optuna workers, if it serves them."""
     started_at: datetime
     """When it became ready."""
     version: str

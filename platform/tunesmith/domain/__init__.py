@@ -12,6 +12,7 @@ from tunesmith.domain.job import (
     Progress,
 )
 from tunesmith.domain.page import Page
+from tunesmith.domain.params import Params
 from tunesmith.domain.search import Pruner, Search
 from tunesmith.domain.space import Parameter, Point, Space, same_scalar, space_of
 from tunesmith.domain.tool import CallableTool, CommandTool, ExternalTool, FunctionTool, Tool
@@ -38,6 +39,7 @@ __all__ = [
     "Objective",
     "Page",
     "Parameter",
+    "Params",
     "Point",
     "Priority",
     "Progress",

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import Field
 
-from tunesmith.domain.value import Finite, Scalar, Time, Value
+from tunesmith.domain.value import Finite, Number, Scalar, Time, Value
 
 
 class TrialState(StrEnum):
@@ -49,7 +49,7 @@ class Trial(Value):
     """Where it stands."""
     params: Mapping[str, Scalar]
     """The configuration: a value for every active parameter."""
-    values: tuple[float, ...] | None = None
+    values: tuple[Number, ...] | None = None
     """One value per objective, in the experiment's order; None until complete. Never NaN; Optuna knows infinite ones.
 
     A pruned trial of an Optuna study has the last value that it reported.

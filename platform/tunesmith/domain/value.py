@@ -7,10 +7,19 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, FiniteFloat, PlainSerializer
+from pydantic import AfterValidator, BaseModel, ConfigDict, FiniteFloat, PlainSerializer
 
 Finite = FiniteFloat
 """A float that is neither NaN nor an infinity."""
+
+def _no_nan(number: float) -> float:
+    if number != number:
+        raise ValueError("must be a number, finite or infinite, not NaN")
+    return number
+
+
+Number = Annotated[float, AfterValidator(_no_nan)]
+"""A float that may be infinite, but not NaN."""
 
 Scalar = str | int | float | bool | None
 """A JSON scalar: what a parameter's value may be."""

@@ -50,6 +50,8 @@ class ExperimentAnswer(Answer):
     """The function, instead of a command."""
     callable: CallableTool | None = None
     """The function that is shipped with each job, instead of a command."""
+    external: bool = False
+    """Whether workers of somebody's own evaluate its trials, and no job can."""
     setup_template_string: str | None
     """Run before the command."""
     finish_template_string: str | None
@@ -126,6 +128,7 @@ def experiment_fields(experiment: Experiment) -> dict[str, Any]:
         "command_template_string": command.command if command else None,
         "function": tool.entrypoint if isinstance(tool, FunctionTool) else None,
         "callable": tool if isinstance(tool, CallableTool) else None,
+        "external": spec.external,
         "setup_template_string": command.setup if command else None,
         "finish_template_string": command.finish if command else None,
         "compute": spec.compute,

@@ -13,6 +13,7 @@ from tunesmith.domain import (
     Compute,
     Constraint,
     ExperimentSpec,
+    ExternalTool,
     FunctionTool,
     Objective,
     Parameter,
@@ -67,6 +68,8 @@ class ExperimentRequest(Request):
     """Instead of a command: `package.module:function`, which the workers import and call with the parameters."""
     callable: CallableTool | None = None
     """Instead of a command: a function that is shipped with each job (`Client.tune`)."""
+    external: bool = False
+    """Instead of a command: workers of your own ask for its trials and tell what came of them."""
     setup_template_string: Template | None = None
     """Run before the command, untimed."""
     finish_template_string: Template | None = None
@@ -102,8 +105,11 @@ class ExperimentRequest(Request):
 
     @model_validator(mode="after")
     def _one_tool(self) -> ExperimentRequest:
-        if sum(tool is not None for tool in (self.command_template_string, self.function, self.callable)) != 1:
-            raise ValueError("command_template_string is required (or function or callable instead, never two of them)")
+        tools = (self.command_template_string, self.function, self.callable, self.external or None)
+        if sum(tool is not None for tool in tools) != 1:
+            raise ValueError(
+                "command_template_string is required (or function, callable or external instead, never two of them)"
+            )
         if self.command_template_string is not None and not self.command_template_string.strip():
             raise ValueError("command_template_string is empty; write the command to run")
         if self.command_template_string is None and (self.setup_template_string or self.finish_template_string):
@@ -112,8 +118,10 @@ class ExperimentRequest(Request):
 
     def spec(self) -> ExperimentSpec:
         """The domain's form of the request."""
-        tool: CallableTool | CommandTool | FunctionTool
-        if self.callable is not None:
+        tool: CallableTool | CommandTool | ExternalTool | FunctionTool
+        if self.external:
+            tool = ExternalTool()
+        elif self.callable is not None:
             tool = self.callable
         elif self.function is not None:
             tool = FunctionTool(entrypoint=self.function)

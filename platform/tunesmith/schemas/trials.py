@@ -103,8 +103,8 @@ class MeasurementAnswer(Answer):
     """The metric."""
     step: int
     """Epoch, iteration, fidelity."""
-    value: float
-    """The value."""
+    value: float | None
+    """The value; null for what a study reported as NaN or infinite."""
 
     @classmethod
     def of(cls, measurement: Measurement) -> MeasurementAnswer:

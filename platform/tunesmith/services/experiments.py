@@ -50,22 +50,25 @@ def change(
     space = None
     if parameters is not None or constraints is not None:
         old = tx.experiment(experiment_id).spec.space
-        space = _space_of(
-            old.parameters if parameters is None else parameters,
-            old.constraints if constraints is None else constraints,
-        )
-        _check_same_parameters(old, space)
+        space = changed_space(old, parameters, constraints)
+        tx.drop_prepared(experiment_id)
         job = tx.active_job(experiment_id)
         if job is not None and job.search.space is None:  # it was planned with the old one, and keeps it
             tx.change_search(job.id, job.search.evolve(space=old))
     return tx.update_experiment(experiment_id, name, tags, archived, space)
 
 
-def _space_of(parameters: tuple[Parameter, ...], constraints: tuple[str, ...]) -> Space:
+def changed_space(old: Space, parameters: tuple[Parameter, ...] | None, constraints: tuple[str, ...] | None) -> Space:
+    """The space with other ranges or constraints, where they are given. Raises InvalidSpace."""
     try:
-        return Space(parameters=parameters, constraints=constraints)
+        space = Space(
+            parameters=old.parameters if parameters is None else parameters,
+            constraints=old.constraints if constraints is None else constraints,
+        )
     except ValidationError as error:
         raise InvalidSpace(f"parameter_constraints: {error.errors()[0]['msg']}") from error
+    _check_same_parameters(old, space)
+    return space
 
 
 def _check_same_parameters(old: Space, new: Space) -> None:

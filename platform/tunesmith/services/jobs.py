@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tunesmith.domain import ExperimentSpec, Job, JobState, Search, Trial
-from tunesmith.errors import ExperimentArchived, InvalidOptimizer, JobNotFound, NodeTypeUnavailable, TrialNotFound
+from tunesmith.errors import (
+    ExperimentArchived,
+    InvalidOptimizer,
+    JobNotFound,
+    NodeTypeUnavailable,
+    NoTool,
+    TrialNotFound,
+)
 from tunesmith.store import Tx
 
 WAITING = (JobState.CREATED, JobState.QUEUED, JobState.PAUSED, JobState.RETRY_WAIT)
@@ -52,11 +59,14 @@ def submit(
     Raises:
         ExperimentNotFound: there is no such experiment.
         ExperimentArchived: it takes no new jobs.
+        NoTool: the platform cannot evaluate its trials.
         JobActive: it has one already.
     """
     experiment = tx.experiment(experiment_id)
     if experiment.archived:
         raise ExperimentArchived(experiment_id=experiment_id)
+    if experiment.spec.external:
+        raise NoTool(experiment_id=experiment_id)
     return tx.create_job(experiment_id, search, total, priority, submitted_by, note)
 
 

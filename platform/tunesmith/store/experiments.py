@@ -34,7 +34,7 @@ class ExperimentQueries(Queries):
             "workspace_id": workspace_id,
             "content_hash": spec.content_hash,
             "name": spec.tool_name,
-            "spec": spec.model_dump(mode="json"),
+            "spec": spec,
             "tags": [],
             "archived": False,
             "created_at": utcnow(),
@@ -89,7 +89,7 @@ class ExperimentQueries(Queries):
         changes: dict[str, Any] = {"name": name, "tags": None if tags is None else list(tags), "archived": archived}
         changes = {column: value for column, value in changes.items() if value is not None}
         if space is not None:
-            changes["spec"] = experiment.spec.evolve(space=space).model_dump(mode="json")
+            changes["spec"] = experiment.spec.evolve(space=space)
         if changes:
             self.connection.execute(update(experiments).where(experiments.c.id == experiment_id).values(changes))
         return self.experiment(experiment_id)

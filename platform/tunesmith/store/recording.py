@@ -6,17 +6,35 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import bindparam, func, select, update
 
 from tunesmith.domain import FINISHED, Experiment, Measurement, Progress, Trial, TrialState, utcnow
 from tunesmith.errors import LeaseLost
 from tunesmith.store.pareto import changes_of
-from tunesmith.store.queries import Queries, chunks
-from tunesmith.store.rows import COUNTERS, trial_row
+from tunesmith.store.queries import DIALECTS, Queries, chunks
+from tunesmith.store.rows import MORE, trial_row
 from tunesmith.store.tables import events, experiments, jobs, measurements, trials
 
 KEPT = ("experiment_id", "number", "job_id", "run_number", "created_at")
 """Columns of a trial that never change."""
+
+
+def _upsert(insert: Any) -> Any:
+    updated = {c.name: insert.excluded[c.name] for c in trials.c if c.name != "id" and c.name not in KEPT}
+    return insert.on_conflict_do_update(index_elements=["experiment_id", "number"], set_=updated)
+
+
+# Built once: that takes SQLAlchemy longer than the database takes to write a trial.
+UPSERT = {name: _upsert(dialect.insert(trials)) for name, dialect in DIALECTS.items()}
+COUNT = {
+    name: update(experiments)
+    .where(experiments.c.id == bindparam("experiment"))
+    .values(**MORE, next_number=larger(experiments.c.next_number, bindparam("highest")))
+    for name, larger in {"sqlite": func.max, "postgresql": func.greatest}.items()
+}
+KNOWN_STATE = select(trials.c.number, trials.c.state).where(
+    trials.c.experiment_id == bindparam("experiment"), trials.c.number == bindparam("trial")
+)
 
 
 class RecordingQueries(Queries):
@@ -67,10 +85,8 @@ class RecordingQueries(Queries):
         if not fresh:
             return []
         signs = tuple(objective.sign for objective in experiment.spec.objectives)
-        insert = self.insert(trials)
-        updated = {c.name: insert.excluded[c.name] for c in trials.c if c.name != "id" and c.name not in KEPT}
-        upsert = insert.on_conflict_do_update(index_elements=["experiment_id", "number"], set_=updated)
-        self.connection.execute(upsert, [trial_row(trial, signs) for trial in fresh])
+        rows = [trial_row(trial, signs) for trial in fresh]
+        self.connection.execute(UPSERT[self.connection.dialect.name], rows)
         self._count(experiment.id, before, fresh)
         if len(signs) > 1:
             self._update_front(experiment.id, signs, [trial for trial in fresh if trial.feasible])
@@ -94,6 +110,9 @@ class RecordingQueries(Queries):
         self.connection.execute(update(jobs).where(jobs.c.id == job_id).values(changes))
 
     def _states(self, experiment_id: int, numbers: Sequence[int]) -> dict[int, TrialState]:
+        if len(numbers) == 1:
+            rows = self.connection.execute(KNOWN_STATE, {"experiment": experiment_id, "trial": numbers[0]})
+            return {number: TrialState(state) for number, state in rows}
         known: dict[int, TrialState] = {}
         for part in chunks(numbers):
             query = select(trials.c.number, trials.c.state).where(
@@ -105,11 +124,11 @@ class RecordingQueries(Queries):
     def _count(self, experiment_id: int, before: dict[int, TrialState], fresh: Sequence[Trial]) -> None:
         change = Counter(trial.state for trial in fresh)
         change.subtract(before[trial.number] for trial in fresh if trial.number in before)
-        columns: dict[str, Any] = {COUNTERS[s]: experiments.c[COUNTERS[s]] + n for s, n in change.items() if n}
+        more = {f"more_{state}": change[state] for state in TrialState}
         highest = max(trial.number for trial in fresh) + 1
-        larger = func.max if self.connection.dialect.name == "sqlite" else func.greatest
-        columns["next_number"] = larger(experiments.c.next_number, highest)
-        self.connection.execute(update(experiments).where(experiments.c.id == experiment_id).values(columns))
+        self.connection.execute(
+            COUNT[self.connection.dialect.name], {"experiment": experiment_id, "highest": highest, **more}
+        )
 
     def _update_front(self, experiment_id: int, signs: tuple[float, ...], feasible: Sequence[Trial]) -> None:
         if not feasible:

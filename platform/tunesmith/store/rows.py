@@ -6,22 +6,24 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Row
+from sqlalchemy import Row, bindparam
 
 from tunesmith.domain import (
     Event,
     Experiment,
-    ExperimentSpec,
     Job,
     Measurement,
-    Search,
     Trial,
     TrialState,
 )
-from tunesmith.store.tables import jobs, trials
+from tunesmith.store.tables import experiments, jobs, trials
 
 COUNTERS = {state: f"n_{state.value}" for state in TrialState}
 """Trial state -> its counter column in `experiments`."""
+MORE: dict[str, Any] = {
+    column: experiments.c[column] + bindparam(f"more_{state}") for state, column in COUNTERS.items()
+}
+"""Values of an update that adds to the counters."""
 # A list of a thousand takes half the time when rows come in the order of the fields and are validated as a whole.
 JOB_FIELDS = tuple(Job.model_fields)
 JOB_COLUMNS = tuple(jobs.c[name] for name in JOB_FIELDS)
@@ -34,13 +36,13 @@ def experiment_of(row: Row[Any]) -> Experiment:
     return Experiment(
         id=row.id,
         workspace_id=row.workspace_id,
-        spec=ExperimentSpec.model_validate(row.spec),
+        spec=row.spec,
         name=row.name,
         tags=tuple(row.tags),
         archived=row.archived,
         created_at=row.created_at,
         counts={state: getattr(row, column) for state, column in COUNTERS.items()},
-        asking=None if row.asking is None else Search.model_validate(row.asking),
+        asking=row.asking,
         user_attrs=row.user_attrs,
         system_attrs=row.system_attrs,
     )

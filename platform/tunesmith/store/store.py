@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from sqlalchemy import Engine
 
-from tunesmith.errors import DatabaseUnavailable
 from tunesmith.store import engine as engines
 from tunesmith.store import migrate
+from tunesmith.store.asking import AskQueries
 from tunesmith.store.experiments import ExperimentQueries
 from tunesmith.store.idempotency import IdempotencyQueries
 from tunesmith.store.leases import LeaseQueries
 from tunesmith.store.recording import RecordingQueries
+from tunesmith.store.records import RecordQueries
+from tunesmith.store.studies import StudyQueries
+from tunesmith.store.study_leases import StudyLeaseQueries
+from tunesmith.store.turn import Turn
 from tunesmith.store.workspaces import WorkspaceQueries
 
 
-class Tx(WorkspaceQueries, ExperimentQueries, LeaseQueries, RecordingQueries, IdempotencyQueries):
+class Tx(
+    RecordQueries,
+    StudyLeaseQueries,
+    AskQueries,
+    WorkspaceQueries,
+    ExperimentQueries,
+    LeaseQueries,
+    StudyQueries,
+    RecordingQueries,
+    IdempotencyQueries,
+):
     """One transaction and every query in it. Any method may raise DatabaseUnavailable."""
 
 
@@ -27,7 +40,7 @@ class Store:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._turn = threading.Lock()
+        self._turn = Turn(engine.url.database, engines.BUSY_TIMEOUT_S) if self.embedded else None
 
     @property
     def embedded(self) -> bool:
@@ -37,7 +50,7 @@ class Store:
     @contextmanager
     def write(self) -> Iterator[Tx]:
         """A transaction that may write. Raises DatabaseUnavailable."""
-        with self._its_turn(), engines.transaction(self.engine, writes=True) as connection:
+        with self._turn or nullcontext(), engines.transaction(self.engine, writes=True) as connection:
             yield Tx(connection)
 
     @contextmanager
@@ -45,19 +58,6 @@ class Store:
         """A transaction that only reads, and never waits for a writer. Raises DatabaseUnavailable."""
         with engines.transaction(self.engine, writes=False) as connection:
             yield Tx(connection)
-
-    @contextmanager
-    def _its_turn(self) -> Iterator[None]:
-        """SQLite lets writers sleep and try again, which starves some; those of one process rather queue here."""
-        if not self.embedded:
-            yield
-        elif self._turn.acquire(timeout=engines.BUSY_TIMEOUT_S):
-            try:
-                yield
-            finally:
-                self._turn.release()
-        else:
-            raise DatabaseUnavailable(f"{DatabaseUnavailable.__doc__} (other writers take too long)")
 
     def ping(self) -> None:
         """Raise DatabaseUnavailable unless the database answers."""
@@ -70,6 +70,8 @@ class Store:
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
+        if self._turn is not None:
+            self._turn.close()
 
 
 def open_store(url: str, pool_size: int = 5) -> Store:

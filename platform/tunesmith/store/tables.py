@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
+from pydantic import BaseModel
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -23,6 +25,8 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 from sqlalchemy.engine import Dialect
+
+from tunesmith.domain import ExperimentSpec, Search
 
 metadata = MetaData(
     naming_convention={
@@ -87,6 +91,33 @@ class Notes(TypeDecorator[Any]):
         return None if value is None else json.loads(value)
 
 
+class Kept(TypeDecorator[Any]):
+    """A frozen domain value as JSON text: equal text is parsed and validated once, for the same few are read again."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, kind: type[BaseModel]) -> None:
+        """`kind`: the value's class."""
+        super().__init__()
+        self.kind = kind
+
+    def process_bind_param(self, value: BaseModel | None, dialect: Dialect) -> str | None:
+        """To the database."""
+        if value is None:
+            return None
+        return json.dumps(value.model_dump(mode="json"), allow_nan=False, separators=(",", ":"))
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        """From the database."""
+        return None if value is None else _parsed(self.kind, value)
+
+
+@lru_cache(maxsize=1024)
+def _parsed(kind: type[BaseModel], text: str) -> BaseModel:
+    return kind.model_validate_json(text)
+
+
 Big = BigInteger().with_variant(Integer, "sqlite")
 # Not JSONB: it forgets the order of keys, turns 1e22 into an integer, and refuses some text; nobody queries inside.
 Json: Any = JSON(none_as_null=True)
@@ -106,13 +137,13 @@ experiments = Table(
     Column("workspace_id", ForeignKey(workspaces.c.id), nullable=False),
     Column("content_hash", CleanText, nullable=False),
     Column("name", CleanText, nullable=False),
-    Column("spec", Json, nullable=False),
+    Column("spec", Kept(ExperimentSpec), nullable=False),
     Column("tags", Json, nullable=False),
     Column("archived", Boolean, nullable=False, default=False),
     Column("created_at", UTCTime, nullable=False),
     # An Optuna study's name, unique among them; NULL for what was not made as one.
     Column("study_name", CleanText, unique=True),
-    Column("asking", Json),
+    Column("asking", Kept(Search)),
     Column("user_attrs", Notes),
     Column("system_attrs", Notes),
     # Counters kept with every write of trials, so that no page ever counts rows.

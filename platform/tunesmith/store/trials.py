@@ -11,7 +11,7 @@ from tunesmith.domain import FINISHED, Experiment, Job, Measurement, Page, Trial
 from tunesmith.domain.page import decode_cursor, encode_cursor
 from tunesmith.errors import ExperimentNotFound, InvalidCursor, TrialNotFound
 from tunesmith.store.queries import Queries, chunks
-from tunesmith.store.rows import COUNTERS, TRIAL_COLUMNS, measurement_of, trial_of
+from tunesmith.store.rows import MORE, TRIAL_COLUMNS, measurement_of, trial_of
 from tunesmith.store.tables import experiments, measurements, trials
 
 MAX_NUMBER = 2**31
@@ -21,6 +21,8 @@ MAX_FRONT = 1000
 """Trials of a Pareto front that are answered at once."""
 # Built once, for every request asks these (see experiments.py).
 OF_EXPERIMENT = select(*TRIAL_COLUMNS).where(trials.c.experiment_id == bindparam("experiment_id"))
+BY_NUMBER = OF_EXPERIMENT.where(trials.c.number == bindparam("number"))
+COUNT = update(experiments).where(experiments.c.id == bindparam("experiment")).values(MORE)
 BEST_OF = OF_EXPERIMENT.where(trials.c.score.is_not(None)).order_by(trials.c.score, trials.c.number).limit(1)
 FRONT_OF = OF_EXPERIMENT.where(trials.c.front.is_(True)).order_by(trials.c.number).limit(MAX_FRONT)
 
@@ -30,9 +32,9 @@ class TrialQueries(Queries):
 
     def trial(self, experiment_id: int, number: int) -> Trial:
         """Read one. Raises TrialNotFound."""
-        query = select(*TRIAL_COLUMNS).where(trials.c.experiment_id == experiment_id, trials.c.number == number)
         known = 0 < experiment_id < 2**63 and 0 <= number < MAX_NUMBER
-        row = self.connection.execute(query).first() if known else None
+        of = {"experiment_id": experiment_id, "number": number}
+        row = self.connection.execute(BY_NUMBER, of).first() if known else None
         if row is None:
             raise TrialNotFound(f"Experiment {experiment_id} has no trial {number}", number=number)
         return trial_of(row)
@@ -207,9 +209,9 @@ class TrialQueries(Queries):
 
     def count_states(self, experiment_id: int, changes: dict[TrialState, int]) -> None:
         """Add to the experiment's counters."""
-        columns = {COUNTERS[state]: experiments.c[COUNTERS[state]] + n for state, n in changes.items() if n}
-        if columns:
-            self.connection.execute(update(experiments).where(experiments.c.id == experiment_id).values(columns))
+        if any(changes.values()):
+            more = {f"more_{state}": changes.get(state, 0) for state in TrialState}
+            self.connection.execute(COUNT, {"experiment": experiment_id, **more})
 
     def _move_trials(self, job: Job, states: Collection[TrialState], to: TrialState, **changes: Any) -> int:
         self.lock_experiment(job.experiment_id)

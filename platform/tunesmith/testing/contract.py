@@ -8,6 +8,7 @@ from tunesmith.testing.event_contract import EventContract
 from tunesmith.testing.experiment_contract import ExperimentContract
 from tunesmith.testing.job_contract import JobContract
 from tunesmith.testing.lease_contract import LeaseContract
+from tunesmith.testing.number_contract import NumberContract
 from tunesmith.testing.paging_contract import PagingContract
 from tunesmith.testing.recording_contract import RecordingContract
 from tunesmith.testing.recovery_contract import RecoveryContract
@@ -23,5 +24,6 @@ class StoreContract(
     EventContract,
     BestContract,
     CounterContract,
+    NumberContract,
 ):
     """What a store promises; override the fixture `store` with a migrated one that holds no queued jobs."""

@@ -14,7 +14,8 @@ depends_on = None
 def upgrade() -> None:
     with op.batch_alter_table("experiments", schema=None) as batch_op:
         batch_op.add_column(sa.Column("study_name", sa.Text(), nullable=True))
-        batch_op.add_column(sa.Column("asking", Json, nullable=True))
+        batch_op.alter_column("spec", existing_nullable=False, type_=sa.Text(), postgresql_using="spec::text")
+        batch_op.add_column(sa.Column("asking", sa.Text(), nullable=True))
         batch_op.add_column(sa.Column("user_attrs", sa.Text(), nullable=True))
         batch_op.add_column(sa.Column("system_attrs", sa.Text(), nullable=True))
         batch_op.create_unique_constraint(op.f("uq_experiments_study_name"), ["study_name"])
@@ -43,3 +44,4 @@ def downgrade() -> None:
         batch_op.drop_constraint(op.f("uq_experiments_study_name"), type_="unique")
         for name in ("system_attrs", "user_attrs", "asking", "study_name"):
             batch_op.drop_column(name)
+        batch_op.alter_column("spec", existing_nullable=False, type_=Json, postgresql_using="spec::json")

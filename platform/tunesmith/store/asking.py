@@ -1,0 +1,183 @@
+"""Ask and tell: trials that workers anywhere hold under a lease, with a token that fences what they write."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Text, bindparam, cast, delete, func, select, update
+
+from tunesmith.domain import Experiment, Measurement, Search, Trial, TrialState, utcnow
+from tunesmith.errors import TrialFinished, TrialTaken
+from tunesmith.store.jobs import JobQueries
+from tunesmith.store.queries import chunks
+from tunesmith.store.recording import RecordingQueries
+from tunesmith.store.rows import TRIAL_COLUMNS, trial_of
+from tunesmith.store.tables import experiments, measurements, trials
+
+MAX_ATTEMPTS = 5
+"""A trial whose workers went silent this often fails, instead of taking down another one."""
+SILENT = f"its workers went silent {MAX_ATTEMPTS} times, one after the other, while they held this trial"
+ASKED = "tunesmith:asked"
+"""System attribute of a trial that was made for workers to ask for: which one of these it is, from 0."""
+# Built once, for every request asks these (see experiments.py).
+OPEN = trials.c.experiment_id == bindparam("experiment")
+MADE_TO_ASK = cast(trials.c.system_attrs, Text).like(f'%"{ASKED}"%')
+FREE = OPEN & (trials.c.state == TrialState.WAITING.value) & trials.c.job_id.is_(None) & MADE_TO_ASK
+HELD = OPEN & (trials.c.state == TrialState.RUNNING.value) & trials.c.lease_token.is_not(None)
+WAITING_OF = select(*TRIAL_COLUMNS).where(FREE).order_by(trials.c.number).limit(bindparam("count"))
+COUNT_WAITING = select(func.count()).select_from(select(trials.c.id).where(FREE).limit(bindparam("count")).subquery())
+OPEN_COUNTS = select(experiments.c.n_waiting, experiments.c.n_running).where(
+    experiments.c.id == bindparam("experiment")
+)
+HELD_BY = select(*TRIAL_COLUMNS).where(HELD, trials.c.worker == bindparam("of")).order_by(trials.c.number)
+EXPIRED_OF = select(*TRIAL_COLUMNS).where(HELD, trials.c.lease_expires_at < bindparam("now"))
+HAND_OUT = (
+    update(trials)
+    .where(OPEN, trials.c.number == bindparam("trial"))
+    .values(
+        state=TrialState.RUNNING.value,
+        worker=bindparam("by"),
+        lease_token=bindparam("token"),
+        lease_expires_at=bindparam("until"),
+        started_at=bindparam("now"),
+        attempt=bindparam("attempts"),
+    )
+)
+
+
+class AskQueries(JobQueries, RecordingQueries):
+    """Queries on trials that somebody asks for."""
+
+    def set_asking(self, experiment_id: int, search: Search) -> None:
+        """Choose points for workers in another way from now on; those that nobody took yet are dropped."""
+        self.connection.execute(update(experiments).where(experiments.c.id == experiment_id).values(asking=search))
+        self.drop_prepared(experiment_id)
+
+    def drop_prepared(self, experiment_id: int) -> None:
+        """Remove the points that were prepared, and never handed out."""
+        self.lock_experiment(experiment_id)
+        query = delete(trials).where(FREE, trials.c.started_at.is_(None), trials.c.attempt == 1)
+        dropped = self.connection.execute(query, {"experiment": experiment_id}).rowcount
+        self.count_states(experiment_id, {TrialState.WAITING: -dropped})
+
+    def asked(self, experiment_id: int) -> int:
+        """How many trials were made for workers to ask for."""
+        query = select(func.count()).select_from(trials).where(OPEN, trials.c.job_id.is_(None), MADE_TO_ASK)
+        return int(self.connection.scalar(query, {"experiment": experiment_id}) or 0)
+
+    def prepare_trials(self, experiment: Experiment, points: Sequence[Trial]) -> list[Trial]:
+        """Add trials for workers to ask for; they get the experiment's next numbers, in order."""
+        if not points:
+            return []
+        first = self.reserve_numbers(experiment.id, len(points))
+        return self.write_trials(experiment, [trial.evolve(number=first + i) for i, trial in enumerate(points)])
+
+    def waiting_trials(self, experiment_id: int, count: int) -> list[Trial]:
+        """At most `count` trials that workers may take, by number."""
+        return list(map(trial_of, self.connection.execute(WAITING_OF, {"experiment": experiment_id, "count": count})))
+
+    def count_waiting(self, experiment_id: int, limit: int) -> int:
+        """How many trials workers may take, counted up to `limit`."""
+        return int(self.connection.scalar(COUNT_WAITING, {"experiment": experiment_id, "count": limit}) or 0)
+
+    def open_counts(self, experiment_id: int) -> tuple[int, int]:
+        """How many trials of the experiment are waiting, and running, whoever made them."""
+        row = self.connection.execute(OPEN_COUNTS, {"experiment": experiment_id}).one()
+        return row[0], row[1]
+
+    def held_trials(self, experiment_id: int, worker: str) -> list[Trial]:
+        """The trials that a worker holds, by number."""
+        return list(map(trial_of, self.connection.execute(HELD_BY, {"experiment": experiment_id, "of": worker})))
+
+    def hand_out(self, experiment_id: int, found: Sequence[Trial], worker: str | None, lease_s: float) -> list[Trial]:
+        """Give free trials to a worker under a new lease; one that it held already counts another attempt."""
+        now, token = utcnow(), secrets.token_hex(16)
+        given = [
+            trial.evolve(
+                state=TrialState.RUNNING,
+                worker=worker,
+                lease_token=token,
+                lease_expires_at=now + timedelta(seconds=lease_s),
+                started_at=now,
+                attempt=trial.attempt + (trial.state is TrialState.RUNNING),
+            )
+            for trial in found
+        ]
+        if given:
+            self.connection.execute(HAND_OUT, [_handed(trial) for trial in given])
+        fresh = sum(trial.state is TrialState.WAITING for trial in found)
+        self.count_states(experiment_id, {TrialState.WAITING: -fresh, TrialState.RUNNING: fresh})
+        return given
+
+    def held_trial(self, experiment_id: int, number: int, token: str) -> Trial:
+        """A trial that is held under the token, its experiment's row locked.
+
+        Raises:
+            TrialNotFound: the experiment has no such trial.
+            TrialFinished: it is finished.
+            TrialTaken: somebody else holds it, or nobody.
+        """
+        self.lock_experiment(experiment_id)
+        trial = self.trial(experiment_id, number)
+        if trial.state.finished:
+            raise TrialFinished(f"Trial {number} is {trial.state}; what came of it stays", number=number)
+        if trial.lease_token is None or not secrets.compare_digest(trial.lease_token, token):
+            raise TrialTaken(
+                f"Trial {number} is not held under this token (any more): its lease ran out, or it was never this "
+                "worker's; ask for another trial",
+                number=number,
+            )
+        return trial
+
+    def prolong(self, trial: Trial, lease_s: float) -> datetime:
+        """Let a held trial's lease begin anew; when it ends."""
+        until = utcnow() + timedelta(seconds=lease_s)
+        where = (trials.c.experiment_id == trial.experiment_id, trials.c.number == trial.number)
+        self.connection.execute(update(trials).where(*where).values(lease_expires_at=until))
+        return until
+
+    def add_measurements(self, measured: Sequence[Measurement]) -> None:
+        """Write intermediate values; the last one of a step counts."""
+        self._write_measurements(measured)
+
+    def expired_experiments(self) -> list[int]:
+        """The experiments with trials whose lease ran out."""
+        held = (trials.c.state == TrialState.RUNNING.value) & trials.c.lease_token.is_not(None)
+        query = select(trials.c.experiment_id).where(trials.c.lease_expires_at < utcnow(), held).distinct()
+        return list(self.connection.scalars(query))
+
+    def put_back_expired(self, experiment: Experiment) -> int:
+        """Let others take the trials whose lease ran out: same number, same point, one attempt more; how many."""
+        self.lock_experiment(experiment.id)
+        found = list(map(trial_of, self.connection.execute(EXPIRED_OF, {"experiment": experiment.id, "now": utcnow()})))
+        self.put_back(experiment, found)
+        return len(found)
+
+    def put_back(self, experiment: Experiment, found: Sequence[Trial]) -> None:
+        """Take trials from their workers; what an attempt reported goes with it. MAX_ATTEMPTS of them are a failure."""
+        for part in chunks([trial.number for trial in found]):
+            here = (measurements.c.experiment_id == experiment.id, measurements.c.number.in_(part))
+            self.connection.execute(delete(measurements).where(*here))
+        self.write_trials(experiment, [_freed(trial) for trial in found])
+
+
+def _handed(trial: Trial) -> dict[str, Any]:
+    return {
+        "experiment": trial.experiment_id,
+        "trial": trial.number,
+        "by": trial.worker,
+        "token": trial.lease_token,
+        "until": trial.lease_expires_at,
+        "now": trial.started_at,
+        "attempts": trial.attempt,
+    }
+
+
+def _freed(trial: Trial) -> Trial:
+    free = trial.evolve(lease_token=None, lease_expires_at=None, metrics={}, values=None)
+    if trial.attempt >= MAX_ATTEMPTS:
+        return free.evolve(state=TrialState.FAILED, error=SILENT, ended_at=utcnow())
+    return free.evolve(state=TrialState.WAITING, worker=None, started_at=None, attempt=trial.attempt + 1)

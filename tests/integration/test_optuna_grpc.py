@@ -1,0 +1,241 @@
+"""Our storage behind Optuna's gRPC protocol: Optuna's own tests, the token, TLS, and what clients read."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import optuna
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from optuna.distributions import FloatDistribution
+from optuna.storages import BaseStorage
+from optuna.storages._grpc.auto_generated import api_pb2
+from optuna.study import StudyDirection
+from optuna.testing.pytest_storages import StorageTestCase
+from optuna_wire import proxy, serving
+
+from tunesmith.domain import Trial
+from tunesmith.errors import ConnectionFailed, InvalidSettings, Unauthenticated
+from tunesmith.optuna import connect
+from tunesmith.optuna.server import OptunaServer
+from tunesmith.store import Store
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning"),
+    pytest.mark.filterwarnings("ignore:The default value of `deepcopy`"),
+]
+KEY = "a key of the platform"
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A certificate for this machine that nobody but a test trusts, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+            critical=False,
+        )
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    directory = tmp_path_factory.mktemp("tls")
+    (directory / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    (directory / "key.pem").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return directory / "cert.pem", directory / "key.pem"
+
+
+@pytest.fixture
+def trusting(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[OptunaServer]:
+    """A server on SQLite without a token."""
+    monkeypatch.delenv("TUNESMITH_API_KEY", raising=False)
+    with serving(sqlite_url) as server:
+        yield server
+
+
+class OverTheWire(StorageTestCase):
+    @pytest.mark.parametrize("param_names", [["a", "b"], ["b", "a"]])
+    def test_get_all_trials_params_order(self, storage: BaseStorage, param_names: list[str]) -> None:
+        """Optuna's messages have no order of parameters, so that its own proxy cannot pass the test as it stands."""
+        study_id = storage.create_new_study([StudyDirection.MINIMIZE])
+        trial_id = storage.create_new_trial(study_id)
+        for name in param_names:
+            storage.set_trial_param(trial_id, name, 1.0, FloatDistribution(0.0, 2.0))
+        assert sorted(storage.get_all_trials(study_id)[0].params) == ["a", "b"]
+
+
+class TestUnmodifiedClient(OverTheWire):
+    @pytest.fixture(params=["sqlite", "postgres"])
+    def storage(self, request: pytest.FixtureRequest) -> Iterator[BaseStorage]:
+        with serving(request.getfixturevalue(f"{request.param}_url")) as server, proxy(server) as storage:
+            yield storage
+
+
+class TestConnectedClient(OverTheWire):
+    @pytest.fixture
+    def storage(self, sqlite_url: str, certificate: tuple[Path, Path]) -> Iterator[BaseStorage]:
+        with serving(sqlite_url, token=KEY, tls=certificate) as server:
+            storage = connect(f"localhost:{server.port}", token=KEY, ca=certificate[0])
+            yield storage
+            storage.close()
+
+
+class TestTheToken:
+    def test_without_it_nothing_is_answered_and_the_error_says_what_to_do(self, sqlite_url: str) -> None:
+        with (
+            serving(sqlite_url, token=KEY) as server,
+            proxy(server) as storage,
+            pytest.raises(grpc.RpcError) as raised,
+        ):
+            storage.get_all_studies()
+        assert raised.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        assert "tunesmith.optuna.connect('host:port', token=<key>)" in str(raised.value.details())
+
+    @pytest.mark.parametrize("token", [None, "another key of somebody", KEY[:-1], "k\u00e9"])
+    def test_a_wrong_one_is_refused_when_connecting(
+        self, sqlite_url: str, token: str | None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("TUNESMITH_API_KEY", raising=False)
+        with serving(sqlite_url, token=KEY) as server, pytest.raises((Unauthenticated, InvalidSettings)):
+            connect(f"localhost:{server.port}", token=token)
+
+    def test_it_comes_from_the_environment_and_does_not_travel_with_the_storage(
+        self, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("TUNESMITH_API_KEY", KEY)
+        with serving(sqlite_url, token=KEY) as server:
+            storage = connect(f"localhost:{server.port}")
+            pickled = pickle.dumps(storage)
+            assert KEY.encode() not in pickled
+            again = pickle.loads(pickled)
+            study = optuna.create_study(storage=again, study_name="s")
+            assert storage.get_study_id_from_name("s") == study._study_id
+            storage.close()
+            again.close()
+
+    @pytest.mark.parametrize("host", ["0.0.0.0", "::", "example.org"])
+    def test_without_it_nobody_but_this_machine_is_served(self, sqlite_url: str, host: str) -> None:
+        with pytest.raises(InvalidSettings, match="TUNESMITH_API_KEY"):
+            OptunaServer(sqlite_url, host, 0)
+
+    def test_with_it_any_machine_is_served(self, sqlite_url: str) -> None:
+        with serving(sqlite_url, host="0.0.0.0", token=KEY) as server:
+            connect(f"127.0.0.1:{server.port}", token=KEY).close()
+
+
+class TestTls:
+    def test_a_client_that_does_not_know_the_certificate_does_not_talk_to_the_server(
+        self, sqlite_url: str, certificate: tuple[Path, Path]
+    ) -> None:
+        with serving(sqlite_url, tls=certificate) as server:
+            for tls in (None, True):
+                with pytest.raises(ConnectionFailed, match="ca"):
+                    connect(f"localhost:{server.port}", wait_s=1, tls=tls)
+
+    def test_files_that_are_no_certificate_and_its_key_are_refused_by_name(
+        self, sqlite_url: str, certificate: tuple[Path, Path], tmp_path: Path
+    ) -> None:
+        cert, key = certificate
+        locked = tmp_path / "locked.pem"
+        private = serialization.load_pem_private_key(key.read_bytes(), None)
+        locked.write_bytes(
+            private.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.BestAvailableEncryption(b"word"),
+            )
+        )
+        for pair in ((cert, cert), (key, cert), (cert, tmp_path / "none.pem"), (tmp_path, key), (cert, locked)):
+            with pytest.raises(InvalidSettings, match=f"--tls-cert {pair[0]} --tls-key {pair[1]}"):
+                OptunaServer(sqlite_url, port=0, tls=pair)
+
+
+class TestConnecting:
+    @pytest.mark.parametrize("address", ["", "localhost", ":13000", "localhost:", "localhost:0", "localhost:http"])
+    def test_an_address_is_a_host_and_a_port(self, address: str) -> None:
+        with pytest.raises(InvalidSettings, match="localhost:13000"):
+            connect(address)
+
+    def test_nobody_there_is_an_error_that_says_so(self, trusting: OptunaServer) -> None:
+        with pytest.raises(ConnectionFailed, match="tunesmith optuna-server"):
+            connect("localhost:9", wait_s=0.5)
+
+    def test_a_file_that_is_not_there_is_named(self) -> None:
+        with pytest.raises(InvalidSettings, match=r"ca='missing\.pem'"):
+            connect("localhost:13000", ca="missing.pem")
+
+    def test_a_port_that_somebody_has_is_refused(self, trusting: OptunaServer, sqlite_url: str) -> None:
+        with pytest.raises(InvalidSettings, match="another --port"):
+            OptunaServer(sqlite_url, port=trusting.port)
+
+    def test_a_server_of_optuna_itself_is_as_good(self, tmp_path: Path) -> None:
+        from optuna.storages._grpc.server import make_server
+
+        server = make_server(optuna.storages.InMemoryStorage(), "localhost", 0)
+        port = server.add_insecure_port("localhost:0")
+        server.start()
+        try:
+            storage = connect(f"localhost:{port}")
+            study = optuna.create_study(storage=storage)
+            study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
+            assert len(study.trials) == 3
+            storage.close()
+        finally:
+            server.stop(0).wait()
+
+
+class TestReading:
+    def test_trials_that_came_later_than_their_numbers_are_seen_too(
+        self, trusting: OptunaServer, sqlite_store: Store
+    ) -> None:
+        def write(number: int) -> None:
+            row = {"experiment_id": study._study_id, "number": number, "job_id": None, "run_number": None, "params": {}}
+            trial = Trial.model_validate({**row, "state": "complete", "values": (1.0,)})
+            with sqlite_store.write() as tx:
+                tx.write_trials(tx.experiment(study._study_id), [trial])
+
+        with proxy(trusting) as storage:
+            study = optuna.create_study(storage=storage)
+            with sqlite_store.write() as tx:
+                assert tx.reserve_numbers(study._study_id, 2) == 0
+            study.tell(study.ask(), 1.0)
+            seen = [[trial.number for trial in study.trials]]
+            for number in (1, 0):
+                write(number)
+                seen.append([trial.number for trial in study.trials])
+            study.tell(study.ask(), 1.0)
+            seen.append([trial.number for trial in study.trials])
+        assert seen == [[2], [1, 2], [0, 1, 2], [0, 1, 2, 3]]
+
+    def test_a_client_gets_what_is_new_and_what_it_saw_unfinished_and_nothing_else(
+        self, trusting: OptunaServer
+    ) -> None:
+        with proxy(trusting) as storage:
+            study = optuna.create_study(storage=storage)
+            asked = [study.ask() for _ in range(4)]
+            study.tell(asked[2], 1.0)
+            request = api_pb2.GetTrialsRequest(
+                study_id=study._study_id,
+                included_trial_ids=[asked[0]._trial_id],
+                trial_id_greater_than=asked[2]._trial_id,
+            )
+            assert [trial.number for trial in storage._stub.GetTrials(request).trials] == [0, 3]

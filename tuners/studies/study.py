@@ -1,0 +1,182 @@
+"""One live study: the search of an experiment that workers ask for trials. A cache: SQL has the prepared points."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+
+from tuners import samplers
+from tuners.messages import Prepared
+from tuners.others import Others
+from tuners.search import PointSearch
+from tuners.stopping import Stopping
+from tuners.studies.finite import untried
+from tuners.studies.planning import total_of
+from tunesmith.domain import Experiment, Trial, TrialState, utcnow
+from tunesmith.store import Store, Tx
+from tunesmith.store.asking import ASKED
+
+
+class Study:
+    """Chooses points, and learns from every trial of the experiment, whoever evaluated it. Safe to call from threads.
+
+    The points are counted, and the search knows its trials by that count, their *ticket*: the number in the experiment
+    follows only when they are written, as others add trials too.
+    """
+
+    def __init__(self, store: Store, experiment_id: int) -> None:
+        """Take it up from SQL. Raises ExperimentNotFound."""
+        self._store = store
+        self._lock = threading.Lock()
+        with store.read() as tx:
+            experiment = tx.experiment(experiment_id)
+            assert experiment.asking is not None, "a study begins with how its points are chosen"
+            self.experiment, self.search = experiment, experiment.asking
+            self._others = Others(tx, experiment_id)
+            self._load(tx)
+
+    def suits(self, experiment: Experiment) -> bool:
+        """Whether it is still how points of the experiment are to be chosen."""
+        return experiment.asking == self.search and experiment.spec.space == self.experiment.spec.space
+
+    def prepare(self, count: int) -> Prepared:
+        """Add `count` waiting trials, or as many as there are points for."""
+        with self._lock:
+            self._look()
+            return self._prepare(count)
+
+    def refill(self, ahead: int) -> Prepared:
+        """See to it that `ahead` trials are waiting; none in a finite space, whose points others may take meanwhile."""
+        if self._untried is not None:
+            return Prepared(0)
+        with self._lock:
+            self._look()
+            with self._store.read() as tx:
+                waiting = tx.count_waiting(self.experiment.id, ahead)
+            return self._prepare(ahead - waiting) if waiting < ahead else Prepared(0)
+
+    def prune(self, number: int, step: int, metrics: dict[str, float]) -> bool:
+        """Note a trial's intermediate values; whether it is hopeless."""
+        with self._lock:
+            self._look()
+            ticket = self._tickets.get(number)
+            if ticket is None:
+                return False
+            verdicts = [self._points.report(ticket, metric, step, value) for metric, value in metrics.items()]
+            return any(verdicts)
+
+    def _load(self, tx: Tx) -> None:
+        experiment, search = self.experiment, self.search
+        objectives = experiment.spec.objectives if search.pruner is not None else ()
+        self._tickets: dict[int, int] = {}
+        self._stopping = Stopping(experiment, search)
+        self._untried = untried(experiment.spec.space, samplers.resolved(search).fixed)
+        self._watches = samplers.needs_history(search) or self._untried is not None or self._stopping.waits
+        self._asked = tx.asked(experiment.id)
+        curves = [tx.curves(experiment.id, objective.metric) for objective in objectives]
+        self._points = PointSearch(
+            experiment, search, self._noted(tx.history(experiment.id)), self._asked, tuple(curves)
+        )
+        for trial in tx.changed_trials(experiment.id, tx.newest_id(experiment.id), self._others.unfinished):
+            self._open(trial)
+            for measured in tx.measurements(experiment.id, trial.number) if objectives else ():
+                self._points.report(_ticket(trial), measured.metric, measured.step, measured.value)
+
+    def _noted(self, history: Iterable[Trial]) -> Iterator[Trial]:
+        for trial in history:
+            self._note(trial)
+            yield trial
+
+    def _open(self, trial: Trial) -> None:
+        """A trial that is not finished: its point is taken, and a search that made it knows it again."""
+        if self._untried is not None:
+            self._untried.take(trial.params)
+        if ASKED in (trial.system_attrs or {}):
+            attrs = {name: value for name, value in (trial.system_attrs or {}).items() if name != ASKED}
+            self._tickets[trial.number] = _ticket(trial)
+            self._points.reopen(_ticket(trial), trial.params, attrs or None)
+
+    def _look(self) -> None:
+        """Learn what happened since the last look, where that matters."""
+        if self._watches:
+            with self._store.read() as tx:
+                self._learn(self._others.changed(tx))
+
+    def _learn(self, changed: Iterable[Trial]) -> None:
+        for trial in changed:
+            ticket = self._tickets.get(trial.number)
+            if not trial.state.finished:
+                if self._untried is not None:
+                    self._untried.take(trial.params)
+                continue
+            self._note(trial)
+            if ticket is None:
+                self._points.learn(trial)
+            else:
+                del self._tickets[trial.number]
+                self._points.tell(trial.evolve(number=ticket))
+
+    def _note(self, trial: Trial) -> None:
+        self._stopping.see(trial)
+        if self._untried is not None:
+            self._untried.take(trial.params)
+
+    def _prepare(self, count: int) -> Prepared:
+        made: list[Trial] = []
+        reason: str | None = None
+        later = False
+        while len(made) < count:
+            reason = self._over()
+            if reason is not None:
+                break
+            trial = self._next()
+            if trial is None:
+                later = self._points.blocked
+                reason = None if later else "every point of the space, or of the list, has a trial"
+                break
+            made.append(trial)
+            self._asked += 1
+        self._write(made)
+        return Prepared(len(made), "over" if reason else "later" if later else "more", reason)
+
+    def _write(self, made: list[Trial]) -> None:
+        if made:
+            with self._store.write() as tx:
+                written = tx.prepare_trials(self.experiment, made)
+            self._tickets |= {trial.number: _ticket(trial) for trial in written}
+
+    def _over(self) -> str | None:
+        total = total_of(self.search)
+        if total is not None and self._asked >= total:
+            return f"all {total} trials of the search were handed out (optimizer.n_iter)"
+        return self._stopping.reason
+
+    def _next(self) -> Trial | None:
+        ticket = self._asked
+        point = self._points.ask(ticket)
+        while point is not None and self._untried is not None and point not in self._untried:
+            self._points.close(ticket)  # it has a trial already: the next of the list, or any other one
+            if self._points.listed:
+                point = self._points.ask(ticket)
+                continue
+            point = self._untried.next()
+            if point is not None:
+                self._points.reopen(ticket, point)
+        if point is None:
+            return None
+        if self._untried is not None:
+            self._untried.take(point)
+        return Trial.model_construct(
+            experiment_id=self.experiment.id,
+            number=-1,
+            job_id=None,
+            run_number=None,
+            state=TrialState.WAITING,
+            params=point,
+            system_attrs={**(self._points.system_attrs(ticket) or {}), ASKED: ticket},
+            created_at=utcnow(),
+        )
+
+
+def _ticket(trial: Trial) -> int:
+    return int((trial.system_attrs or {}).get(ASKED, -1))
