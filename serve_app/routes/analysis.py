@@ -52,7 +52,7 @@ Params = Annotated[
 ]
 MaxTrials = Annotated[
     int | None,
-    Query(ge=1, le=MAX_TRIALS, description="Trials that are shown, at most; /docs of analyses say how many."),
+    Query(ge=1, le=MAX_TRIALS, description="Trials that are shown, at most."),
 ]
 Form = Annotated[
     Literal["data", "plotly"], Query(alias="format", description="`data`: arrays; `plotly`: a figure as JSON.")

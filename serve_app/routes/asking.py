@@ -71,35 +71,18 @@ def ask(
 
 @router.post("/trials/{number}/report", summary="Report an intermediate value", response_model=ReportAnswer)
 def report_trial(
-    here: Here,
-    request: Request,
-    experiment_id: ExperimentId,
-    number: TrialNumber,
-    body: Annotated[ReportRequest, FromJson()],
-    key: Key = None,
+    here: Here, experiment_id: ExperimentId, number: TrialNumber, body: Annotated[ReportRequest, FromJson()]
 ) -> Response:
-    """Write a step's values, and learn whether to go on. Prolongs the lease."""
-    once = Once.of(request, key, body)
-    with here.store.read() as tx:
+    """Write a step's values, and learn whether to go on. Prolongs the lease. Sent again, it does the same again."""
+    with here.store.write() as tx:
         experiment = tx.experiment(experiment_id)
-        if once is not None and (earlier := once.replay(tx)) is not None:
-            return earlier
-    first = experiment.spec.objectives[0].metric
-    metrics = {**body.metrics, **({} if body.value is None else {first: body.value})}
-
-    def work(tx: Tx) -> Response:
+        first = experiment.spec.objectives[0].metric
+        metrics = {**body.metrics, **({} if body.value is None else {first: body.value})}
         trial = service.report(tx, experiment, number, body.token, body.step, metrics)
         until = tx.prolong(trial, body.lease_s)
-        return answer(ReportAnswer(prune=False, lease_expires_at=until))
-
-    with here.store.write() as tx:
-        response = perform(tx, once, lambda: work(tx))
-    if experiment.asking is None or experiment.asking.pruner is None:
-        return response
-    if not here.platform.prune(experiment_id, number, body.step, metrics):
-        return response
-    noted = ReportAnswer.model_validate_json(bytes(response.body))
-    return answer(noted.model_copy(update={"prune": True}))
+    pruning = experiment.asking is not None and experiment.asking.pruner is not None
+    prune = pruning and here.platform.prune(experiment_id, number, body.step, metrics)
+    return answer(ReportAnswer(prune=prune, lease_expires_at=until))
 
 
 @router.post("/trials/{number}/tell", summary="Tell what came of a trial", response_model=TrialAnswer)
@@ -138,22 +121,13 @@ def fail_trial(
 
 @router.post("/trials/{number}/heartbeat", summary="Prolong a trial's lease", response_model=HeartbeatAnswer)
 def heartbeat(
-    here: Here,
-    request: Request,
-    experiment_id: ExperimentId,
-    number: TrialNumber,
-    body: Annotated[HeartbeatRequest, FromJson()],
-    key: Key = None,
+    here: Here, experiment_id: ExperimentId, number: TrialNumber, body: Annotated[HeartbeatRequest, FromJson()]
 ) -> Response:
     """The worker is alive: nobody else gets its trial for `lease_s` seconds from now. 409 when somebody has it."""
-
-    def work() -> Response:
+    with here.store.write() as tx:
         tx.experiment(experiment_id)
         until = tx.prolong(tx.held_trial(experiment_id, number, body.token), body.lease_s)
-        return answer(HeartbeatAnswer(lease_expires_at=until))
-
-    with here.store.write() as tx:
-        return perform(tx, Once.of(request, key, body), work)
+    return answer(HeartbeatAnswer(lease_expires_at=until))
 
 
 @router.post("/tell", summary="Tell what came of several trials", response_model=TellAllAnswer)

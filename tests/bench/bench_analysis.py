@@ -1,6 +1,6 @@
 """Analyses of 10,000 and 100,000 trials: first and cached, as data and as figures, beside Optuna's own plots.
 
-Run it as `python -m tests.bench.bench_analysis`. The peer is `optuna.visualization` on a study in memory, of 10,000
+Run it as `python tests/bench/bench_analysis.py`. The peer is `optuna.visualization` on a study in memory, of 10,000
 trials, or of 1,000 where more would take it minutes.
 """
 
@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from bench_store import fresh_database
 from fastapi.testclient import TestClient
 from optuna.distributions import FloatDistribution
 from optuna.trial import create_trial
 from sqlalchemy import update
 
 from serve_app.app import build
-from tests.bench.bench_store import fresh_database
 from tunesmith.domain import Experiment, space_of
 from tunesmith.settings import Settings
 from tunesmith.store import Store, open_store

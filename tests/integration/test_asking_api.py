@@ -373,6 +373,11 @@ class TestRefusals:
         asker.api.patch(f"/api/v1/experiments/{asker.id}", json={"archived": True})
         assert asker.post("ask").json()["code"] == "EXPERIMENT_ARCHIVED"
 
+    def test_a_study_whose_trials_ask_for_their_parameters_is_optunas(self, api: TestClient) -> None:
+        study = {"name": "define by run", "objectives": [{"metric": "value"}]}
+        made = api.post("/api/v1/studies", json=study).json()
+        assert api.post(f"/api/v1/experiments/{made['id']}/ask").json()["code"] == "ASKS_WHILE_RUNNING"
+
     def test_no_job_can_run_what_has_no_tool(self, asker: Asker) -> None:
         assert asker.post("trials").json()["code"] == "NO_TOOL"
 

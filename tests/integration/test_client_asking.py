@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -176,7 +176,7 @@ class TestLeavingTheLoop:
         assert experiment.trial(1).state == "waiting"
 
     def test_a_generator_around_the_loop_that_is_closed_gives_the_trial_back(self, experiment: Experiment) -> None:
-        def numbers() -> Iterator[int]:
+        def numbers() -> Generator[int, None, None]:
             for trial in experiment.trials_to_run():
                 yield trial.number
 
@@ -369,6 +369,24 @@ class TestTelling:
     def test_numbers_of_other_libraries_are_numbers(self, experiment: Experiment) -> None:
         one(experiment).tell(np.float32(0.5), metrics={"epochs": np.int64(3)})
         assert experiment.trial(0).metrics == {"loss": 0.5, "epochs": 3}
+        trial = one(experiment)
+        trial.report(np.int64(7), np.float64(0.5))
+        assert [found.step for found in experiment.trial(trial.number).measurements] == [7]
+
+    @pytest.mark.parametrize("step", [1.5, "one", 2**63])
+    def test_a_step_that_is_none_is_refused_and_does_not_stand_in_the_way(
+        self, experiment: Experiment, step: Any
+    ) -> None:
+        trial = one(experiment)
+        with pytest.raises(BadRequest, match="step"):
+            trial.report(step, 0.5)
+        trial.tell(0.5)
+
+    def test_whatever_an_error_says_can_be_kept(self, experiment: Experiment) -> None:
+        one(experiment).fail("a\0b \ud800 " + "x" * 20_000)
+        one(experiment).fail(ValueError("a\0b \ud800"))
+        assert experiment.trial(0).error == "x" * 8000
+        assert experiment.trial(1).error == "a\ufffdb ?"
 
     @pytest.mark.parametrize("told", [((0.25, 9.0),), (0.25, 9.0), ({"loss": 0.25, "size": 9.0},)])
     def test_several_objectives_are_told_in_order_or_by_name(self, make: Make, told: tuple[Any, ...]) -> None:

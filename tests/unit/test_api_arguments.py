@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tuners.tools.callable_arguments import Params, check_arguments, takes_keywords
-from tunesmith.domain import space_of
+from tuners.tools.callable_arguments import check_arguments, takes_keywords
+from tunesmith.domain import Params, space_of
 from tunesmith.errors import InvalidSpace
 
 SPACE = space_of([{"name": "x", "minimum": 0, "maximum": 1}, {"name": "n", "type": "int", "minimum": 1, "maximum": 9}])

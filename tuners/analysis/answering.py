@@ -11,6 +11,7 @@ from tuners.analysis.material import read
 from tuners.analysis.query import KINDS, Query, check, lacking, misfit
 from tunesmith import __version__
 from tunesmith.domain import Experiment, TrialState
+from tunesmith.optuna.reading import uncollected
 from tunesmith.schemas.analysis import AnalysesAnswer, AnalysisKind
 from tunesmith.store import Store, Tx
 from tunesmith.store.tables import experiments, jobs, measurements, trials
@@ -44,11 +45,12 @@ def answer(store: Store, experiment: Experiment, query: Query) -> bytes:
     from tuners.analysis.figures import figure
     from tuners.analysis.traces import traces
 
-    with store.read() as tx:
-        found = read(tx, experiment, query)
-    if query.form == "plotly":
-        return str(figure(found).to_json(engine="json")).encode()
-    return traces(found).model_dump_json().encode()
+    with uncollected():
+        with store.read() as tx:
+            found = read(tx, experiment, query)
+        if query.form == "plotly":
+            return str(figure(found).to_json(engine="json")).encode()
+        return traces(found).model_dump_json().encode()
 
 
 def kinds(tx: Tx, experiment: Experiment) -> AnalysesAnswer:

@@ -101,7 +101,8 @@ def _pareto(found: Material) -> Any:
     columns = [names.index(name) for name in wanted]
     # Of a front that is shown in part, Optuna would take for members what only the missing ones dominate.
     signs = [objective.sign for objective in objectives]
-    front = np.array([t.values for t, rank in zip(found.trials, found.ranks, strict=True) if rank == "front"]) * signs
+    members = [trial.values for trial, rank in zip(found.trials, found.ranks, strict=True) if rank == "front"]
+    front = np.array(members).reshape(-1, len(signs)) * signs
     trials = [
         trial
         for trial, rank in zip(found.trials, found.ranks, strict=True)

@@ -16,8 +16,10 @@ from tuners.analysis.material import Material
 from tuners.analysis.study import study_of
 from tunesmith.errors import BadRequest
 
-FULL_TREES, N_TREES, DEPTH = 64, 24, 6
-"""Trials up to which fANOVA's forest is Optuna's own; with more it has this many trees of this depth: of seconds."""
+SMALL, FEW = 64, 20
+"""Trials and parameters up to which fANOVA's forest is Optuna's own; of more, that one takes minutes."""
+DEPTH, LOOKS = 6, 2400
+"""Else how deep its trees are, and how many times parameters they are, about (but 8 to 24 trees)."""
 COLUMNS = 4
 """Choices up to which fANOVA has a column for each."""
 REFUSED = (ValueError, RuntimeError, AssertionError)
@@ -52,8 +54,15 @@ def reckoning(found: Material) -> tuple[optuna.Study, dict[str, Any]]:
     if found.query.evaluator == "ped_anova":
         return study, {"evaluator": optuna.importance.PedAnovaImportanceEvaluator(), "params": params}
     _order_choices(found.trials)
-    forest = {} if len(found.trials) <= FULL_TREES else {"n_trees": N_TREES, "max_depth": DEPTH}
-    return study, {"evaluator": optuna.importance.FanovaImportanceEvaluator(seed=SEED, **forest), "params": params}
+    return study, {"evaluator": _forest(found.trials), "params": params}
+
+
+def _forest(trials: Sequence[FrozenTrial]) -> optuna.importance.FanovaImportanceEvaluator:
+    wide = max((len(trial.params) for trial in trials), default=1)
+    if len(trials) <= SMALL and wide <= FEW:
+        return optuna.importance.FanovaImportanceEvaluator(seed=SEED)
+    trees = min(24, max(8, LOOKS // wide))
+    return optuna.importance.FanovaImportanceEvaluator(n_trees=trees, max_depth=DEPTH, seed=SEED)
 
 
 def _order_choices(trials: Sequence[FrozenTrial]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial
 
 from tuners.analysis import outline
@@ -14,11 +15,11 @@ from tuners.analysis.outline import Outline
 from tuners.analysis.query import Query, check_params, declared, too_few
 from tuners.analysis.sampling import choose, evenly
 from tunesmith.domain import Experiment, TrialState
-from tunesmith.schemas.analysis import Rank
+from tunesmith.schemas.analysis import Evaluator, Rank
 from tunesmith.store import Tx
 
 CELLS = 200_000
-"""Trials times parameters that importances are reckoned from, about: they take no longer in a wide space."""
+"""Trials times parameters, or their choices, that importances are reckoned from, about."""
 SAMPLES = {"fanova": 1000}
 """Trials that an evaluator reckons with, where that is less than others do."""
 
@@ -82,16 +83,23 @@ def _reckoned(tx: Tx, given: Material, found: Outline) -> Material:
     """Evenly spread trials alone: importances ask what tells the best from the others, so neither may be preferred."""
     experiment, query = given.experiment, given.query
     if len(found) < 2 and any(experiment.counts.values()):
+        _check_params(tx, given, ())
         raise too_few(experiment, query, len(found))
-    columns = max(
-        (len(trial.params) for trial in outline.frozen(tx, experiment, found.numbers[-1:].tolist())), default=1
-    )
+    newest = outline.frozen(tx, experiment, found.numbers[-1:].tolist())
+    columns = sum(_columns(each, query.evaluator) for trial in newest for each in trial.distributions.values())
     sample = query.max_trials or min(query.limit, SAMPLES.get(query.evaluator, query.limit))
     sample = min(sample, max(100, CELLS // max(1, columns)))
     numbers = found.numbers[evenly(len(found), sample)].tolist()
     trials = outline.frozen(tx, experiment, numbers)
     _check_params(tx, given, trials)
     return replace(given, total=len(found), numbers=numbers, trials=trials)
+
+
+def _columns(distribution: BaseDistribution, evaluator: Evaluator) -> int:
+    """What a parameter costs: PED-ANOVA looks at every choice of every trial."""
+    if isinstance(distribution, CategoricalDistribution) and evaluator == "ped_anova":
+        return len(distribution.choices)
+    return 1
 
 
 def _front(tx: Tx, given: Material) -> Material:
@@ -160,12 +168,14 @@ def _rare(experiment: Experiment, asked: Sequence[str]) -> tuple[str, ...]:
 
 
 def _check_params(tx: Tx, given: Material, trials: Sequence[FrozenTrial]) -> None:
-    """Where no space was declared, the trials say which parameters there are."""
+    """Where no space was declared, the trials say which parameters there are, those that are not shown too."""
     experiment, asked = given.experiment, given.query.params
     if declared(experiment) is not None or not asked or not experiment.counts[TrialState.COMPLETE]:
         return
     known = {name for trial in trials for name in trial.params}
-    if not known:
+    unseen = [name for name in asked if name not in known]
+    known |= {name for name in unseen if len(outline.complete_trials(tx, experiment, given.objective, [name]))}
+    if not known.issuperset(asked):
         newest = outline.complete_trials(tx, experiment, given.objective).numbers[-100:]
-        known = {name for trial in outline.frozen(tx, experiment, newest.tolist()) for name in trial.params}
+        known |= {name for trial in outline.frozen(tx, experiment, newest.tolist()) for name in trial.params}
     check_params(asked, sorted(known))

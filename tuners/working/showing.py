@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import Counter
@@ -19,6 +20,7 @@ from tunesmith.domain import Objective
 
 SHORT = 60
 """Characters of the parameters in a line."""
+SHOW_CURSOR = b"\x1b[?25h"
 COLOURS = {"complete": "green", "pruned": "yellow", "failed": "red"}
 
 
@@ -69,6 +71,11 @@ class Show:
     def __exit__(self, *_error: object) -> None:
         if self._status is not None:
             self._status.stop()
+
+    def abandon(self) -> None:
+        """Leave the terminal as it was, at once: no lock is waited for."""
+        if self._status is not None:
+            os.write(1, SHOW_CURSOR)
 
     def began(self) -> float:
         """A trial begins; the moment, for `ended`."""

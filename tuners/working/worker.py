@@ -95,6 +95,7 @@ class Worker:
 
     def _signalled(self, _number: int, _frame: FrameType | None) -> None:
         if self._interrupted:
+            self.show.abandon()
             os._exit(INTERRUPTED)  # the launchers end the commands; the leases run out
         self._interrupted = True
         # In a thread: the signal may have come while this one held a lock.

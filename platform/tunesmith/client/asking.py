@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, SupportsIndex
 
 from tunesmith.client.answers import parsed
 from tunesmith.client.connection import Connection
@@ -124,7 +125,7 @@ class TrialToRun:
         """Whether it is held still, and nothing final was told."""
         return not (self._ended or self.lost)
 
-    def report(self, step: int, value: float | Mapping[str, Any] | None = None, /, **metrics: Any) -> bool:
+    def report(self, step: SupportsIndex, value: float | Mapping[str, Any] | None = None, /, **metrics: Any) -> bool:
         """Report an intermediate value of the first objective, or several metrics, at a step; whether to give up.
 
         NaN and infinities are left out. While the server is away, what is reported is kept, and sent with what comes
@@ -136,7 +137,7 @@ class TrialToRun:
         with self._reporting:
             if known:
                 self._last |= known
-                self._unsent.append((step, known))
+                self._unsent.append((_whole(step), known))
             try:
                 return self._send_reports(self._desk.connection.post)
             except AWAY:
@@ -161,7 +162,8 @@ class TrialToRun:
 
     def fail(self, error: object) -> None:
         """Finish it as failed; `error` says why, to people. Raises as `tell` does."""
-        self._end("fail", {"error": str(error)[-MAX_ERROR:]})
+        text = str(error).replace("\0", "\ufffd").encode(errors="replace").decode()  # what a database can hold
+        self._end("fail", {"error": text[-MAX_ERROR:]})
 
     def release(self) -> None:
         """Give it back: another worker is to try the same point. Raises as `tell` does, but waits for no server."""
@@ -262,6 +264,14 @@ def _finite(metrics: Mapping[str, Any]) -> dict[str, float]:
         if finite(number) is None:
             raise BadRequest(f"{name}: {number} is told, but must be a finite number; `fail` ends a trial without one")
     return found
+
+
+def _whole(step: SupportsIndex) -> int:
+    """A step as an int, of whatever library it is. Raises BadRequest."""
+    try:
+        return operator.index(step)
+    except TypeError as error:
+        raise BadRequest(f"step: {step!r:.100} is no whole number", field="step") from error
 
 
 def _number(name: str, value: Any) -> float:
