@@ -169,9 +169,7 @@ ANSWERS: dict[str, Any] = {
     "create_experiment": EXPERIMENT,
     "ask": {
         "experiment_id": 1,
-        "trials": [
-            {"number": 3, "params": {"lr": 0.01}, "token": TOKEN, "attempt": 1, "lease_expires_at": LEASE_ENDS}
-        ],
+        "trials": [{"number": 3, "params": {"lr": 0.01}, "token": TOKEN, "attempt": 1, "lease_expires_at": LEASE_ENDS}],
         "retry_after_s": None,
     },
     "report_trial": {"prune": False, "lease_expires_at": LEASE_ENDS},

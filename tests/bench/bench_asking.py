@@ -1,4 +1,4 @@
-"""Ask and tell over HTTP: pairs a second, how long an ask takes with a long history, and OSS Vizier's service beside it.
+"""Ask and tell over HTTP: pairs a second, how long an ask takes with a long history; OSS Vizier's service beside it.
 
 python bench_asking.py [--no-vizier]     Vizier is installed into a virtual environment of its own, if it can be
 """
@@ -30,6 +30,8 @@ SECONDS = 8.0
 EVALUATION_S = 0.25
 """What a worker does between ask and tell where waiting times are measured: 20 of them make some 75 pairs a second."""
 SPACE = [{"name": name, "minimum": -5, "maximum": 5} for name in "abcde"]
+TARGETS = {1_000: 10, 10_000: 25}
+"""Trials of the history -> p99 of an ask, in ms."""
 VIZIER_NEEDS = (
     "google-vizier[jax]==0.1.24", "jax==0.4.35", "jaxlib==0.4.35", "flax==0.10.2", "optax==0.2.4", "equinox==0.11.7",
 )  # fmt: skip
@@ -46,19 +48,21 @@ def main() -> None:
             client = Client(platform.url)
             ours = asyncio.run(load(platform.url, fresh(client, "random"), SECONDS, 0.0))
             batched = batches(platform.url, fresh(client, "random"), 2000)
-            waits = {trials: waiting(platform.url, client, trials) for trials in (1_000, 10_000)}
+            waits = {trials: waiting(platform.url, client, trials) for trials in TARGETS}
         peer = None if arguments.no_vizier else vizier(Path(folder))
-    print(f"\nrandom, {CLIENTS} clients, one trial at a time: {ours['rate']:.0f} pairs/s (target 300), ask p50 "
-          f"{ours['p50']:.1f} ms, p99 {ours['p99']:.1f} ms")  # fmt: skip
+    asks = f"ask p50 {ours['p50']:.1f} ms, p99 {ours['p99']:.1f} ms"
+    print(f"\nrandom, {CLIENTS} clients, one trial at a time: {ours['rate']:.0f} pairs/s (target 300), {asks}")
     print(f"random, one client, 100 at a time: {batched:.0f} trials/s")
     for trials, found in waits.items():
-        target = 10 if trials == 1_000 else 25
-        print(f"tpe, {trials:,} trials, {CLIENTS} workers of {EVALUATION_S} s, {found['rate']:.0f} pairs/s: ask p50 "
-              f"{found['p50']:.1f} ms, p99 {found['p99']:.1f} ms (target {target}), worst {found['worst']:.0f} ms")  # fmt: skip
+        workers = f"{CLIENTS} workers of {EVALUATION_S} s, {found['rate']:.0f} pairs/s"
+        times = f"p50 {found['p50']:.1f} ms, p99 {found['p99']:.1f} ms (target {TARGETS[trials]})"
+        print(f"tpe, {trials:,} trials, {workers}: ask {times}, worst {found['worst']:.0f} ms")
     if peer is None:
         print("OSS Vizier: left out, or it could not be installed here")
     else:
-        print(f"OSS Vizier, random policy, {CLIENTS} clients: {peer:.0f} pairs/s; ours/Vizier {ours['rate'] / peer:.2f}")
+        print(
+            f"OSS Vizier, random policy, {CLIENTS} clients: {peer:.0f} pairs/s; ours/Vizier {ours['rate'] / peer:.2f}"
+        )
 
 
 def fresh(client: Client, sampler: str, **more: Any) -> Experiment:
@@ -125,8 +129,8 @@ async def worker(
 
 async def exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: str, body: Any) -> Any:
     content = json.dumps(body).encode()
-    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(content)}"
-    writer.write(f"{head}\r\n\r\n".encode() + content)
+    headers = f"Host: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
+    writer.write(f"POST {path} HTTP/1.1\r\n{headers}".encode() + content)
     answer = await reader.readuntil(b"\r\n\r\n")
     length = re.search(rb"content-length: *([0-9]+)", answer.lower())
     assert length, answer

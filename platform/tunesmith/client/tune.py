@@ -74,7 +74,7 @@ def read_result(experiment: Experiment, task: Task, stopped: str | None) -> Resu
     def curves() -> Mapping[int, Mapping[int, float]]:
         metric = spec.objectives[0].metric
         details = (experiment.trial(trial.number) for trial in trials)
-        return {d.number: {m.step: m.value for m in d.measurements if m.metric == metric} for d in details}
+        return {d.number: dict(d.curve(metric)) for d in details}
 
     return Result(spec, trials, curves, stopped)
 

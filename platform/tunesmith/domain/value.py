@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, FiniteFloat, PlainSe
 Finite = FiniteFloat
 """A float that is neither NaN nor an infinity."""
 
+
 def _no_nan(number: float) -> float:
     if number != number:
         raise ValueError("must be a number, finite or infinite, not NaN")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from tunesmith.domain import (
     Experiment,
@@ -117,6 +117,10 @@ class TrialDetail(TrialAnswer):
 
     measurements: tuple[MeasurementAnswer, ...]
     """By metric and step."""
+
+    def curve(self, metric: str) -> Iterator[tuple[int, float]]:
+        """(step, value) of a metric, what was no number left out."""
+        return ((m.step, m.value) for m in self.measurements if m.metric == metric and m.value is not None)
 
     @classmethod
     def measured(cls, experiment: Experiment, trial: Trial, measurements: list[Measurement]) -> TrialDetail:

@@ -26,11 +26,12 @@ def _upsert(insert: Any) -> Any:
 
 # Built once: that takes SQLAlchemy longer than the database takes to write a trial.
 UPSERT = {name: _upsert(dialect.insert(trials)) for name, dialect in DIALECTS.items()}
+LARGER: dict[str, Any] = {"sqlite": func.max, "postgresql": func.greatest}
 COUNT = {
     name: update(experiments)
     .where(experiments.c.id == bindparam("experiment"))
     .values(**MORE, next_number=larger(experiments.c.next_number, bindparam("highest")))
-    for name, larger in {"sqlite": func.max, "postgresql": func.greatest}.items()
+    for name, larger in LARGER.items()
 }
 KNOWN_STATE = select(trials.c.number, trials.c.state).where(
     trials.c.experiment_id == bindparam("experiment"), trials.c.number == bindparam("trial")
