@@ -17,10 +17,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import optuna
+from bench_store import fresh_database
 from optuna.distributions import FloatDistribution, distribution_to_json
 from optuna.storages import BaseStorage, RDBStorage
 
-from tests.bench.bench_store import fresh_database
 from tunesmith.domain import utcnow
 from tunesmith.optuna import Storage
 from tunesmith.optuna.frozen import DISTRIBUTIONS
