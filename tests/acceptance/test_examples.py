@@ -132,6 +132,7 @@ def test_the_command_line_of_the_readme_runs_and_finds_the_same_experiment(platf
         assert len([found for found in client.experiments() if found.info.name == "gzip"]) == 1
 
 
+@pytest.mark.slow
 def test_the_demo_runs_beside_another_platform_and_leaves_nothing(platform: RunFile, tmp_path: Path) -> None:
     demo = EXAMPLES / "compression" / "demo.py"
     ended = run(sys.executable, demo, DEMO_TRIALS="12", TMPDIR=str(tmp_path), COLUMNS="120")

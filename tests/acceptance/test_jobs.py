@@ -242,6 +242,7 @@ def test_a_job_that_no_node_has_room_for_holds_up_no_other(client: Client) -> No
     assert greedy.wait(20).job_status == "stopped"
 
 
+@pytest.mark.slow
 def test_trials_that_ask_for_no_cpu_share_a_few_workers(shared: Platform, client: Client) -> None:
     experiment = client.create_experiment(body("sleep 0.3") | {"resources": {"cpus": 0}})
     job = experiment.submit({"type": "random", "n_iter": 60})

@@ -157,6 +157,7 @@ class TestBesideThePlatform:
             platform.stop()
             assert platform.pids() == []
 
+    @pytest.mark.slow
     def test_it_ends_when_the_supervisor_is_killed(self, tmp_path: Path) -> None:
         with Platform(tmp_path / "data", TUNESMITH_OPTUNA_PORT="0", TUNESMITH_NUM_CPUS="1") as platform:
             assert platform.process is not None

@@ -86,6 +86,7 @@ def test_no_command_outlives_a_killed_runner(shared: Platform) -> None:
     until(lambda: not processes_with(mark), 10)
 
 
+@pytest.mark.slow
 def test_down_leaves_jobs_resumable_and_the_next_up_resumes_them(
     start: Callable[..., Platform], tmp_path: Path
 ) -> None:
@@ -95,11 +96,16 @@ def test_down_leaves_jobs_resumable_and_the_next_up_resumes_them(
     assert platform.pids() == []
     platform.start()
     check(Client(platform.url).experiment(experiment.id), Client(platform.url).job(job.id), tmp_path / "ran", 0)
-    # Then everything at once, with no chance to give anything back.
-    experiment, job = begin(platform.url, tmp_path / "ran-2")
+
+
+def test_everything_can_be_killed_at_once_and_the_next_up_resumes_the_jobs(
+    start: Callable[..., Platform], tmp_path: Path
+) -> None:
+    platform = start()
+    experiment, job = begin(platform.url, tmp_path / "ran")
     platform.kill()
     platform.start()
-    check(Client(platform.url).experiment(experiment.id), Client(platform.url).job(job.id), tmp_path / "ran-2")
+    check(Client(platform.url).experiment(experiment.id), Client(platform.url).job(job.id), tmp_path / "ran")
 
 
 @pytest.mark.slow

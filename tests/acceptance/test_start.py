@@ -44,6 +44,7 @@ def test_a_taken_port_a_bad_setting_and_an_unwritable_directory_are_named(tmp_pa
     assert "database" in refused(Platform(tmp_path / "d", TUNESMITH_DATABASE_URL="postgresql://127.0.0.1:1/none"))
 
 
+@pytest.mark.slow
 def test_two_platforms_run_side_by_side_and_one_directory_has_one_platform(
     shared: Platform, start: Callable[..., Platform]
 ) -> None:

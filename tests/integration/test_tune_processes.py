@@ -178,6 +178,7 @@ def test_a_debugger_stops_inside_the_objective(tmp_path: Path) -> None:
     assert process.stdout.rstrip().endswith("2")
 
 
+@pytest.mark.slow
 def test_several_workers_share_the_trials_and_leave_nothing_running(script: Script) -> None:
     script.write(trials=30, workers=2, sampler="random", pause=0.1)
     assert ended(script.start()).startswith("30 ")

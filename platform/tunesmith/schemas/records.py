@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, PlainSerializer
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, PlainSerializer, field_validator
 
 from tunesmith.domain import Experiment, Measurement, Objective, Scalar, Trial, TrialState
+from tunesmith.domain.experiment import check_objectives
 from tunesmith.domain.value import Finite
 from tunesmith.schemas.base import Answer, Request
 
@@ -239,6 +240,8 @@ class StudyRequest(Request):
     """The study's name, unique on the platform."""
     objectives: tuple[Objective, ...] = Field(default=(Objective(metric="value"),), min_length=1, max_length=20)
     """What is optimized."""
+
+    _distinct = field_validator("objectives")(check_objectives)
 
 
 class ExperimentForm(Answer):
