@@ -208,8 +208,8 @@ class _Asked:
                 raise Exhausted(f"{Exhausted.__doc__} ({prepared.reason})", experiment_id=experiment.id)
             response = perform(tx, self.once, lambda: self._answered(tx, found.trials))
         if experiment.asking is not None and (prepared is None or prepared.state == "more"):
-            ahead = _ahead(experiment.asking, running + len(found.trials))
-            if waiting - len(found.trials) < (ahead + 1) // 2:
+            ahead, enough = _ahead(experiment.asking, running + len(found.trials))
+            if waiting - len(found.trials) < enough:
                 self.here.platform.refill(experiment.id, ahead)
         return response
 
@@ -220,6 +220,12 @@ class _Asked:
         return answer(AskAnswer(experiment_id=self.experiment_id, trials=found, retry_after_s=retry_after_s))
 
 
-def _ahead(search: Search, running: int) -> int:
-    """How many points should wait for so many workers: those of a search that learns should know what they can."""
-    return min(MAX_AHEAD, running // 2) if learns(search) else MAX_AHEAD
+def _ahead(search: Search, running: int) -> tuple[int, int]:
+    """How many points should wait for so many workers, and how few are filled up again.
+
+    Those of a search that learns are chosen late, one by one, as each should know what it can.
+    """
+    if not learns(search):
+        return MAX_AHEAD, MAX_AHEAD // 2
+    ahead = min(MAX_AHEAD, running // 2)
+    return ahead, ahead

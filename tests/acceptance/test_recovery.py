@@ -119,6 +119,7 @@ def test_a_dead_head_is_started_again_by_its_supervisor(start: Callable[..., Pla
     check(experiment, job, tmp_path / "ran")
 
 
+@pytest.mark.slow
 def test_a_platform_whose_supervisor_was_killed_ends_and_lets_nobody_in_before(
     start: Callable[..., Platform],
 ) -> None:

@@ -6,7 +6,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from tuners.messages import Prepared
 from tuners.studies.study import Study
@@ -31,15 +32,29 @@ class Studies:
 
     def prepare(self, experiment_id: int, count: int) -> Prepared:
         """Add `count` trials for workers to take. Raises ExperimentNotFound."""
-        return self._study(experiment_id).prepare(count)
+        with self._at_hand(experiment_id) as study:
+            return study.prepare(count)
 
     def refill(self, experiment_id: int, ahead: int) -> Prepared:
         """See to it that `ahead` trials wait. Raises ExperimentNotFound."""
-        return self._study(experiment_id).refill(ahead)
+        with self._at_hand(experiment_id) as study:
+            return study.refill(ahead)
 
     def prune(self, experiment_id: int, number: int, step: int, metrics: Mapping[str, float]) -> bool:
         """Whether a trial that reported this is hopeless. Raises ExperimentNotFound."""
-        return self._study(experiment_id).prune(number, step, dict(metrics))
+        with self._at_hand(experiment_id) as study:
+            return study.prune(number, step, dict(metrics))
+
+    @contextmanager
+    def _at_hand(self, experiment_id: int) -> Iterator[Study]:
+        """The study; one that stumbled begins again from SQL, as it may know of points that were not written."""
+        study = self._study(experiment_id)
+        try:
+            yield study
+        except BaseException:
+            with self._lock:
+                self._live.pop(experiment_id, None)
+            raise
 
     def _study(self, experiment_id: int) -> Study:
         with self._lock:

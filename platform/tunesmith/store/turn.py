@@ -1,7 +1,7 @@
 """Whose turn it is to write to SQLite, among all processes of a machine: a queue instead of sleeping and retrying.
 
 SQLite lets writers that meet sleep 1, 2, 5, ... 100 ms and try again, which starves some and makes all slow. Here they
-take a lock on a file beside the database first, and look again every fraction of a millisecond.
+take a lock on a file beside the database first, and the kernel wakes the next one.
 """
 
 from __future__ import annotations
@@ -9,19 +9,18 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
-import time
 
 from tunesmith.errors import DatabaseUnavailable
-
-LOOK_S = (0.0001, 0.0005)
-"""Seconds between two looks at first, and at most."""
 
 
 class Turn:
     """The right to write, one holder at a time on this machine; a process that dies gives it back."""
 
     def __init__(self, database: str | None, timeout_s: float) -> None:
-        """`database`: its file; None or ":memory:" for one that is in this process alone."""
+        """`database`: its file; None or ":memory:" for one that is in this process alone.
+
+        `timeout_s`: how long the threads of this process wait for one another.
+        """
         self._path = None if database in (None, "", ":memory:") else f"{database}-turn"
         self._timeout_s = timeout_s
         self._here = threading.Lock()
@@ -30,27 +29,31 @@ class Turn:
 
     def __enter__(self) -> None:
         """Take it. Raises DatabaseUnavailable after `timeout_s`."""
-        end = time.monotonic() + self._timeout_s
         if not self._here.acquire(timeout=self._timeout_s):
-            raise _too_long()
+            raise DatabaseUnavailable(f"{DatabaseUnavailable.__doc__} (other writers take too long)")
         try:
-            self._lock(end)
+            self._lock(fcntl.LOCK_EX)
         except BaseException:
             self._here.release()
             raise
 
     def __exit__(self, *_error: object) -> None:
         """Give it back."""
-        descriptor = self._descriptor()
-        if descriptor is not None:
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
-        self._here.release()
+        try:
+            self._lock(fcntl.LOCK_UN)
+        finally:
+            self._here.release()
 
     def close(self) -> None:
         """Close the file."""
         if self._file is not None and self._file[0] == os.getpid():
             os.close(self._file[1])
         self._file = None
+
+    def _lock(self, how: int) -> None:
+        descriptor = self._descriptor()
+        if descriptor is not None:
+            fcntl.flock(descriptor, how)
 
     def _descriptor(self) -> int | None:
         if self._path is None:
@@ -61,20 +64,3 @@ class Turn:
             except OSError:  # a directory that cannot be written: SQLite itself says what is wrong
                 return None
         return self._file[1]
-
-    def _lock(self, end: float) -> None:
-        descriptor, pause_s = self._descriptor(), LOOK_S[0]
-        while descriptor is not None:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > end:
-                    raise _too_long() from None
-                time.sleep(pause_s)
-                pause_s = min(1.2 * pause_s, LOOK_S[1])
-            else:
-                return
-
-
-def _too_long() -> DatabaseUnavailable:
-    return DatabaseUnavailable(f"{DatabaseUnavailable.__doc__} (other writers take too long)")
