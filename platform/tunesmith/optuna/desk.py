@@ -184,6 +184,8 @@ class Desk:
     def _unfinished(self, study: Study, states: Collection[OptunaState]) -> list[FrozenTrial]:
         """Straight from the index, for this is asked before every trial."""
         with self._store.read() as tx:
+            if states == {OptunaState.WAITING} and not tx.open_counts(study.id)[0]:
+                return []  # known without the index, which on PostgreSQL is full of what was there once
             found = read_trials(tx, study.experiment, states, freezer=study.freezer)
             if found and not study.fixed:
                 self._taken[study.id] = tx.taken_trial_ids(study.id)

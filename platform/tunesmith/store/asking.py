@@ -85,8 +85,8 @@ class AskQueries(JobQueries, RecordingQueries):
 
     def open_counts(self, experiment_id: int) -> tuple[int, int]:
         """How many trials of the experiment are waiting, and running, whoever made them."""
-        row = self.connection.execute(OPEN_COUNTS, {"experiment": experiment_id}).one()
-        return row[0], row[1]
+        row = self.connection.execute(OPEN_COUNTS, {"experiment": experiment_id}).first()
+        return (0, 0) if row is None else (row[0], row[1])
 
     def held_trials(self, experiment_id: int, worker: str) -> list[Trial]:
         """The trials that a worker holds, by number."""
