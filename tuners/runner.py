@@ -317,6 +317,8 @@ class Runner:
             for run in list(self.runs.values()):
                 try:
                     await self._flush(run)
+                    if run.search.listed:  # it should not try what somebody else tries already
+                        await self._learn(run)
                 except Exception:
                     log.exception("job %s could not be written; trying again", run.job.id)
             self._kill_the_deaf()

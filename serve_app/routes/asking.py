@@ -184,7 +184,7 @@ class _Asked:
         if experiment.asking is not None and search is None:
             return
         planned = plan_asking(experiment, search, self.here.settings.max_grid_points, experiment.asking)
-        if planned == experiment.asking:
+        if experiment.asking is not None and planned == experiment.asking.evolve(asked_before=None):
             return
         with self.here.store.write() as tx:
             tx.lock_experiment(experiment.id)

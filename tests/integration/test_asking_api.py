@@ -120,7 +120,7 @@ class TestLeases:
             time.sleep(1.1)
         assert asker.ask()[0]["number"] == 1
         assert asker.trial(0)["state"] == "failed"
-        assert "went silent 5 times" in asker.trial(0)["error"]
+        assert "went silent while it held this trial, at attempt 5 of at most 5" in asker.trial(0)["error"]
 
     def test_a_worker_that_has_to_go_leaves_its_point_to_another(self, asker: Asker) -> None:
         (trial,) = asker.ask()
@@ -409,3 +409,52 @@ def _foreign(experiment_id: int, params: dict[str, Any]) -> Trial:
         params=params,
         values=(1.0,),
     )
+
+
+class TestChanges:
+    """What a later ask, or a change of the space, means for the points that follow."""
+
+    def test_points_to_try_of_a_later_ask_come_first_too(self, asker: Asker) -> None:
+        asker.ask(count=5, optimizer={"type": "random"})
+        first = [{"x": 0.05}, {"x": 0.06}]
+        later = asker.ask(count=3, optimizer={"type": "tpe", "enqueue": first, "n_iter": 4})
+        assert [trial["params"] for trial in later[:2]] == first
+        assert len(asker.ask(count=5)) == 1
+        again = asker.post("ask", {"optimizer": {"type": "tpe", "enqueue": first, "n_iter": 4}})
+        assert again.json()["trials"] == []  # the same wish is the same search
+
+    def test_a_grid_that_is_asked_for_later_leaves_no_point_out(self, api: TestClient) -> None:
+        asker = Asker(api, parameters=[{"name": "x", "type": "int", "minimum": 1, "maximum": 5}])
+        seen = [trial["params"]["x"] for trial in asker.ask(count=2, optimizer={"type": "random", "seed": 1})]
+        seen += [t["params"]["x"] for t in asker.ask(count=9, optimizer={"type": "grid", "num_configs_per_param": 5})]
+        assert sorted(seen) == [1, 2, 3, 4, 5]
+
+    def test_points_to_try_outside_a_narrowed_space_are_left_out(self, asker: Asker) -> None:
+        asker.ask(optimizer={"type": "tpe", "enqueue": [{"x": 0.1}, {"x": 0.9}, {"x": 0.2}]})
+        narrow = {"parameters": [X | {"maximum": 0.3}]}
+        asker.api.patch(f"/api/v1/experiments/{asker.id}", json=narrow)
+        found = [trial["params"]["x"] for trial in asker.ask(count=4)]
+        assert found[0] == 0.2
+        assert max(found) <= 0.3
+
+    def test_trials_that_are_given_back_do_not_fail_however_often(self, asker: Asker) -> None:
+        for _ in range(MAX_ATTEMPTS + 2):
+            (trial,) = asker.ask(lease_s=60)
+            asker.post(f"trials/{trial['number']}/fail", {"token": trial["token"], "again": True})
+        assert asker.trial(0)["state"] == "waiting"
+
+    def test_a_worker_that_dies_of_a_trial_again_and_again_loses_it(self, asker: Asker) -> None:
+        attempts = [asker.ask(worker="w")[0] for _ in range(MAX_ATTEMPTS + 1)]
+        assert [trial["number"] for trial in attempts] == [0] * MAX_ATTEMPTS + [1]
+        assert asker.trial(0)["state"] == "failed"
+
+    def test_a_trial_that_is_begun_anew_has_no_reports(self, asker: Asker) -> None:
+        (trial,) = asker.ask(worker="w")
+        asker.post(f"trials/{trial['number']}/report", {"token": trial["token"], "step": 1, "value": 1.0})
+        asker.ask(worker="w")
+        assert asker.trial(trial["number"])["measurements"] == []
+
+    def test_a_heartbeat_that_names_no_length_shortens_no_lease(self, asker: Asker) -> None:
+        (trial,) = asker.ask(lease_s=3600)
+        beat = asker.post(f"trials/{trial['number']}/heartbeat", {"token": trial["token"]}).json()
+        assert beat["lease_expires_at"] == trial["lease_expires_at"]

@@ -7,10 +7,10 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from tuners.messages import Prepared
-from tuners.studies.study import Study
+from tuners.studies.study import Outdated, Study
 from tunesmith.journal import keep_journal
 from tunesmith.settings import load_settings
 from tunesmith.store import Store, open_store
@@ -32,13 +32,15 @@ class Studies:
 
     def prepare(self, experiment_id: int, count: int) -> Prepared:
         """Add `count` trials for workers to take. Raises ExperimentNotFound."""
-        with self._at_hand(experiment_id) as study:
-            return study.prepare(count)
+        while True:
+            with suppress(Outdated), self._at_hand(experiment_id) as study:
+                return study.prepare(count)
 
     def refill(self, experiment_id: int, ahead: int) -> Prepared:
         """See to it that `ahead` trials wait. Raises ExperimentNotFound."""
-        with self._at_hand(experiment_id) as study:
+        with suppress(Outdated), self._at_hand(experiment_id) as study:
             return study.refill(ahead)
+        return Prepared(0)  # the next ask sees to it
 
     def prune(self, experiment_id: int, number: int, step: int, metrics: Mapping[str, float]) -> bool:
         """Whether a trial that reported this is hopeless. Raises ExperimentNotFound."""

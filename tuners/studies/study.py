@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterable, Iterator
 
@@ -12,9 +13,16 @@ from tuners.search import PointSearch
 from tuners.stopping import Stopping
 from tuners.studies.finite import untried
 from tuners.studies.planning import total_of
-from tunesmith.domain import Experiment, Trial, TrialState, utcnow
+from tunesmith.domain import Experiment, Point, Scalar, Trial, TrialState, utcnow
 from tunesmith.store import Store, Tx
 from tunesmith.store.asking import ASKED
+
+AT_ONCE = 16
+"""Points that are chosen and written in one go."""
+
+
+class Outdated(Exception):
+    """Meanwhile points are chosen in another way, or the space is another one."""
 
 
 class Study:
@@ -41,19 +49,22 @@ class Study:
 
     def prepare(self, count: int) -> Prepared:
         """Add `count` waiting trials, or as many as there are points for."""
-        with self._lock:
-            self._look()
-            return self._prepare(count)
+        added = 0
+        while True:  # a few at a time: reports want to know meanwhile whether to go on
+            with self._lock:
+                self._look()
+                some = self._prepare(min(count - added, AT_ONCE))
+            added += some.added
+            if added >= count or some.state != "more":
+                return Prepared(added, some.state, some.reason)
 
     def refill(self, ahead: int) -> Prepared:
         """See to it that `ahead` trials are waiting; none in a finite space, whose points others may take meanwhile."""
         if self._untried is not None:
             return Prepared(0)
-        with self._lock:
-            self._look()
-            with self._store.read() as tx:
-                waiting = tx.count_waiting(self.experiment.id, ahead)
-            return self._prepare(ahead - waiting) if waiting < ahead else Prepared(0)
+        with self._store.read() as tx:
+            waiting = tx.count_waiting(self.experiment.id, ahead)
+        return self.prepare(ahead - waiting) if waiting < ahead else Prepared(0)
 
     def prune(self, number: int, step: int, metrics: dict[str, float]) -> bool:
         """Note a trial's intermediate values; whether it is hopeless."""
@@ -73,9 +84,10 @@ class Study:
         self._untried = untried(experiment.spec.space, samplers.resolved(search).fixed)
         self._watches = samplers.needs_history(search) or self._untried is not None or self._stopping.waits
         self._asked = tx.asked(experiment.id)
+        self._before = search.asked_before or 0
         curves = [tx.curves(experiment.id, objective.metric) for objective in objectives]
         self._points = PointSearch(
-            experiment, search, self._noted(tx.history(experiment.id)), self._asked, tuple(curves)
+            experiment, search, self._noted(tx.history(experiment.id)), self._asked - self._before, tuple(curves)
         )
         for trial in tx.changed_trials(experiment.id, tx.newest_id(experiment.id), self._others.unfinished):
             self._open(trial)
@@ -89,8 +101,7 @@ class Study:
 
     def _open(self, trial: Trial) -> None:
         """A trial that is not finished: its point is taken, and a search that made it knows it again."""
-        if self._untried is not None:
-            self._untried.take(trial.params)
+        self._take(trial)
         if ASKED in (trial.system_attrs or {}):
             attrs = {name: value for name, value in (trial.system_attrs or {}).items() if name != ASKED}
             self._tickets[trial.number] = _ticket(trial)
@@ -106,8 +117,7 @@ class Study:
         for trial in changed:
             ticket = self._tickets.get(trial.number)
             if not trial.state.finished:
-                if self._untried is not None:
-                    self._untried.take(trial.params)
+                self._take(trial)
                 continue
             self._note(trial)
             if ticket is None:
@@ -118,8 +128,7 @@ class Study:
 
     def _note(self, trial: Trial) -> None:
         self._stopping.see(trial)
-        if self._untried is not None:
-            self._untried.take(trial.params)
+        self._take(trial)
 
     def _prepare(self, count: int) -> Prepared:
         made: list[Trial] = []
@@ -142,26 +151,21 @@ class Study:
     def _write(self, made: list[Trial]) -> None:
         if made:
             with self._store.write() as tx:
+                tx.lock_experiment(self.experiment.id)
+                if not self.suits(tx.experiment(self.experiment.id)):
+                    raise Outdated
                 written = tx.prepare_trials(self.experiment, made)
             self._tickets |= {trial.number: _ticket(trial) for trial in written}
 
     def _over(self) -> str | None:
         total = total_of(self.search)
-        if total is not None and self._asked >= total:
+        if total is not None and self._asked - self._before >= total:
             return f"all {total} trials of the search were handed out (optimizer.n_iter)"
         return self._stopping.reason
 
     def _next(self) -> Trial | None:
         ticket = self._asked
-        point = self._points.ask(ticket)
-        while point is not None and self._untried is not None and point not in self._untried:
-            self._points.close(ticket)  # it has a trial already: the next of the list, or any other one
-            if self._points.listed:
-                point = self._points.ask(ticket)
-                continue
-            point = self._untried.next()
-            if point is not None:
-                self._points.reopen(ticket, point)
+        point = self._point(ticket)
         if point is None:
             return None
         if self._untried is not None:
@@ -176,6 +180,30 @@ class Study:
             system_attrs={**(self._points.system_attrs(ticket) or {}), ASKED: ticket},
             created_at=utcnow(),
         )
+
+    def _point(self, ticket: int) -> dict[str, Scalar] | None:
+        """A point of the search's; in a finite space, where that has a trial, one that has none."""
+        tries = itertools.count() if self._points.listed else range(len(self.search.enqueue) + 1)
+        for _ in tries:
+            point = self._points.ask(ticket)
+            if point is None or self._wanted(point):
+                return point
+            self._points.close(ticket)
+        point = self._untried.next() if self._untried is not None else None
+        if point is not None:
+            self._points.reopen(ticket, point)
+        return point
+
+    def _wanted(self, point: Point) -> bool:
+        """Whether a point may be handed out: none has it yet, and one to try first lies in the space as it is now."""
+        if self._untried is not None and point not in self._untried:
+            return False
+        return not self.search.enqueue or not self.experiment.spec.space.problems(point)
+
+    def _take(self, trial: Trial) -> None:
+        """Its point has a trial; one that Optuna enqueued is not among the parameters yet."""
+        if self._untried is not None:
+            self._untried.take(trial.params or (trial.system_attrs or {}).get("fixed_params", {}))
 
 
 def _ticket(trial: Trial) -> int:

@@ -55,6 +55,8 @@ class Search(Value):
     """Stop when a feasible trial is at least this good: metric -> value, or the first objective's value."""
     max_cost: Finite | None = Field(default=None, gt=0)
     """Money after which no new trial starts, in the currency of `TUNESMITH_PRICES`."""
+    asked_before: int | None = None
+    """Ask and tell: trials that workers had been given before points were chosen in this way."""
     space: Space | None = None
     """The space that it searches, where its experiment's was changed after it was queued."""
     chosen: Pruner | None = None

@@ -87,8 +87,8 @@ class ReportRequest(Request):
     """The first objective's value at this step."""
     metrics: Mapping[Metric, float] = Field(default={}, max_length=1000)
     """Metric -> value at this step."""
-    lease_s: Lease = LEASE_S
-    """Seconds that the lease lasts from now on."""
+    lease_s: Lease | None = None
+    """Seconds that the lease lasts from now on; left out: at least 60, and as long as before where that is longer."""
 
     @model_validator(mode="after")
     def _something(self) -> ReportRequest:
@@ -142,8 +142,8 @@ class HeartbeatRequest(Request):
 
     token: Token
     """The trial's."""
-    lease_s: Lease = LEASE_S
-    """Seconds that the lease lasts from now on."""
+    lease_s: Lease | None = None
+    """Seconds that the lease lasts from now on; left out: at least 60, and as long as before where that is longer."""
 
 
 class HeartbeatAnswer(Answer):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from tunesmith.domain import Experiment, Measurement, Trial, TrialState, utcnow
 from tunesmith.errors import AsksWhileRunning, BadRequest, ExperimentArchived
 from tunesmith.store import Tx
+from tunesmith.store.asking import MAX_ATTEMPTS
 
 
 def check_askable(experiment: Experiment) -> None:
@@ -32,6 +33,10 @@ class Free:
 def free(tx: Tx, experiment: Experiment, count: int, worker: str | None) -> Free:
     """At most `count` trials that a worker could get now."""
     held = tx.held_trials(experiment.id, worker)[:count] if worker is not None else []
+    worn = [trial for trial in held if trial.attempt >= MAX_ATTEMPTS]
+    if worn:  # whoever takes them dies of them
+        tx.put_back(experiment, worn)
+        held = [trial for trial in held if trial.attempt < MAX_ATTEMPTS]
     waiting = tx.waiting_trials(experiment.id, count - len(held))
     if len(held) + len(waiting) < count and tx.put_back_expired(experiment):
         waiting = tx.waiting_trials(experiment.id, count - len(held))
@@ -84,7 +89,7 @@ def fail(tx: Tx, experiment: Experiment, number: int, token: str, error: str, ag
     """Finish a held trial as failed, or let another worker try its point. Raises as `tell` does."""
     trial = tx.held_trial(experiment.id, number, token)
     if again:
-        tx.put_back(experiment, [trial])
+        tx.put_back(experiment, [trial], silent=False)
         return tx.trial(experiment.id, number)
     return _finish(tx, experiment, trial.evolve(state=TrialState.FAILED, error=error or "its worker gave no reason"))
 

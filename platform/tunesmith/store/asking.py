@@ -19,7 +19,7 @@ from tunesmith.store.tables import experiments, measurements, trials
 
 MAX_ATTEMPTS = 5
 """A trial whose workers went silent this often fails, instead of taking down another one."""
-SILENT = f"its workers went silent {MAX_ATTEMPTS} times, one after the other, while they held this trial"
+SILENT = "its worker went silent while it held this trial, at attempt {attempt} of at most " + str(MAX_ATTEMPTS)
 ASKED = "tunesmith:asked"
 """System attribute of a trial that was made for workers to ask for: which one of these it is, from 0."""
 # Built once, for every request asks these (see experiments.py).
@@ -53,8 +53,9 @@ class AskQueries(JobQueries, RecordingQueries):
 
     def set_asking(self, experiment_id: int, search: Search) -> None:
         """Choose points for workers in another way from now on; those that nobody took yet are dropped."""
-        self.connection.execute(update(experiments).where(experiments.c.id == experiment_id).values(asking=search))
         self.drop_prepared(experiment_id)
+        chosen = search.evolve(asked_before=self.asked(experiment_id))
+        self.connection.execute(update(experiments).where(experiments.c.id == experiment_id).values(asking=chosen))
 
     def drop_prepared(self, experiment_id: int) -> None:
         """Remove the points that were prepared, and never handed out."""
@@ -106,6 +107,7 @@ class AskQueries(JobQueries, RecordingQueries):
             )
             for trial in found
         ]
+        self.forget_reports(experiment_id, [trial for trial in found if trial.state is TrialState.RUNNING])
         if given:
             self.connection.execute(HAND_OUT, [_handed(trial) for trial in given])
         fresh = sum(trial.state is TrialState.WAITING for trial in found)
@@ -132,9 +134,11 @@ class AskQueries(JobQueries, RecordingQueries):
             )
         return trial
 
-    def prolong(self, trial: Trial, lease_s: float) -> datetime:
-        """Let a held trial's lease begin anew; when it ends."""
-        until = utcnow() + timedelta(seconds=lease_s)
+    def prolong(self, trial: Trial, lease_s: float | None, usual_s: float = 60.0) -> datetime:
+        """Let a held trial's lease begin anew; when it ends. Without `lease_s`: in `usual_s`, or later as it was."""
+        until = utcnow() + timedelta(seconds=usual_s if lease_s is None else lease_s)
+        if lease_s is None and trial.lease_expires_at is not None:
+            until = max(until, trial.lease_expires_at)
         where = (trials.c.experiment_id == trial.experiment_id, trials.c.number == trial.number)
         self.connection.execute(update(trials).where(*where).values(lease_expires_at=until))
         return until
@@ -156,12 +160,19 @@ class AskQueries(JobQueries, RecordingQueries):
         self.put_back(experiment, found)
         return len(found)
 
-    def put_back(self, experiment: Experiment, found: Sequence[Trial]) -> None:
-        """Take trials from their workers; what an attempt reported goes with it. MAX_ATTEMPTS of them are a failure."""
+    def put_back(self, experiment: Experiment, found: Sequence[Trial], silent: bool = True) -> None:
+        """Take trials from their workers; what an attempt reported goes with it.
+
+        `silent`: the workers were not heard of, and after MAX_ATTEMPTS the trial fails; else they gave it back.
+        """
+        self.forget_reports(experiment.id, found)
+        self.write_trials(experiment, [_freed(trial, silent) for trial in found])
+
+    def forget_reports(self, experiment_id: int, found: Sequence[Trial]) -> None:
+        """Remove the intermediate values of trials that are begun anew."""
         for part in chunks([trial.number for trial in found]):
-            here = (measurements.c.experiment_id == experiment.id, measurements.c.number.in_(part))
+            here = (measurements.c.experiment_id == experiment_id, measurements.c.number.in_(part))
             self.connection.execute(delete(measurements).where(*here))
-        self.write_trials(experiment, [_freed(trial) for trial in found])
 
 
 def _handed(trial: Trial) -> dict[str, Any]:
@@ -176,8 +187,9 @@ def _handed(trial: Trial) -> dict[str, Any]:
     }
 
 
-def _freed(trial: Trial) -> Trial:
+def _freed(trial: Trial, silent: bool) -> Trial:
     free = trial.evolve(lease_token=None, lease_expires_at=None, metrics={}, values=None)
-    if trial.attempt >= MAX_ATTEMPTS:
-        return free.evolve(state=TrialState.FAILED, error=SILENT, ended_at=utcnow())
+    if silent and trial.attempt >= MAX_ATTEMPTS:
+        error = SILENT.format(attempt=trial.attempt)
+        return free.evolve(state=TrialState.FAILED, error=error, ended_at=utcnow())
     return free.evolve(state=TrialState.WAITING, worker=None, started_at=None, attempt=trial.attempt + 1)

@@ -134,9 +134,9 @@ class TrialQueries(Queries):
 
     def newest_id(self, experiment_id: int) -> int:
         """The id of the row that was added last: where `changed_trials` goes on; 0 before the first one."""
-        return int(
-            self.connection.scalar(select(func.max(trials.c.id)).where(trials.c.experiment_id == experiment_id)) or 0
-        )
+        # The sum keeps SQLite from going through all trials of the experiment: the newest ids are looked at first.
+        query = select(trials.c.id).where(trials.c.experiment_id + 0 == experiment_id).order_by(trials.c.id.desc())
+        return int(self.connection.scalar(query.limit(1)) or 0)
 
     def unfinished_numbers(self, experiment_id: int, not_of: str | None = None) -> list[int]:
         """The numbers of the trials that are waiting or running, those of the job `not_of` left out."""
@@ -151,9 +151,10 @@ class TrialQueries(Queries):
         `above`: the `newest_id` of that look (rows of an experiment are added in the order of their ids); `among`: the
         numbers of the unfinished ones; `not_of`: a job whose trials are left out.
         """
+        added = _without(select(*TRIAL_COLUMNS).where(trials.c.experiment_id + 0 == experiment_id), not_of)
         query = _without(select(*TRIAL_COLUMNS).where(trials.c.experiment_id == experiment_id), not_of)
         found = {
-            trial.number: trial for trial in map(trial_of, self.connection.execute(query.where(trials.c.id > above)))
+            trial.number: trial for trial in map(trial_of, self.connection.execute(added.where(trials.c.id > above)))
         }
         for part in chunks(sorted(set(among) - found.keys())):
             rows = self.connection.execute(query.where(trials.c.number.in_(part)))
