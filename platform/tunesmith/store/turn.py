@@ -28,7 +28,7 @@ class Turn:
         """The process that opened the file (a fork must not share its lock), and its descriptor."""
 
     def __enter__(self) -> None:
-        """Take it. Raises DatabaseUnavailable after `timeout_s`."""
+        """Take it. Raises DatabaseUnavailable when other threads of this process keep it for `timeout_s`."""
         if not self._here.acquire(timeout=self._timeout_s):
             raise DatabaseUnavailable(f"{DatabaseUnavailable.__doc__} (other writers take too long)")
         try:
