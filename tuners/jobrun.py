@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,7 +12,7 @@ from typing import Any
 from tuners import samplers
 from tuners.messages import EXCHANGE_S, Batch, Evaluation, Outcome, Report, Shape
 from tuners.others import Others
-from tuners.search import PointSearch, violations
+from tuners.search import PointSearch
 from tuners.stopping import Stopping
 from tuners.tools.checkpoints import checkpoint_key
 from tunesmith.domain import (
@@ -335,13 +334,12 @@ class JobRun:
         spec = self.experiment.spec
         complete = outcome.state is TrialState.COMPLETE
         measured = trial.evolve(metrics=dict(outcome.metrics))
-        broken = [max(0.0, value) for value in violations(self.experiment, measured).values()]
         if self.experiment.spec.define_by_run:
             measured = measured.evolve(params=self.search.params(trial.number))
         return measured.evolve(
             state=outcome.state,
             values=tuple(outcome.metrics[o.metric] for o in spec.objectives) if complete else None,
-            violation=min(sum(broken), sys.float_info.max) if complete and spec.constraints else None,
+            violation=spec.violation(measured.metrics) if complete and spec.constraints else None,
             error=outcome.error,
             started_at=outcome.started_at,
             ended_at=outcome.ended_at,

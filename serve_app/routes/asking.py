@@ -19,6 +19,7 @@ from tuners.studies.planning import plan_asking
 from tunesmith.domain import Experiment, Search, Trial, TrialState
 from tunesmith.errors import Exhausted, InvalidOptimizer, TunesmithError
 from tunesmith.schemas.asking import (
+    LEASE_S,
     AskAnswer,
     AskedTrial,
     AskRequest,
@@ -79,7 +80,7 @@ def report_trial(
         first = experiment.spec.objectives[0].metric
         metrics = {**body.metrics, **({} if body.value is None else {first: body.value})}
         trial = service.report(tx, experiment, number, body.token, body.step, metrics)
-        until = tx.prolong(trial, body.lease_s)
+        until = tx.prolong(trial, body.lease_s, LEASE_S)
     pruning = experiment.asking is not None and experiment.asking.pruner is not None
     prune = pruning and here.platform.prune(experiment_id, number, body.step, metrics)
     return answer(ReportAnswer(prune=prune, lease_expires_at=until))
@@ -126,7 +127,7 @@ def heartbeat(
     """The worker is alive: nobody else gets its trial for `lease_s` seconds from now. 409 when somebody has it."""
     with here.store.write() as tx:
         tx.experiment(experiment_id)
-        until = tx.prolong(tx.held_trial(experiment_id, number, body.token), body.lease_s)
+        until = tx.prolong(tx.held_trial(experiment_id, number, body.token), body.lease_s, LEASE_S)
     return answer(HeartbeatAnswer(lease_expires_at=until))
 
 

@@ -11,16 +11,14 @@ from optuna.trial import FrozenTrial
 
 from tuners.search.translation import distribution_of, index_of, to_optuna
 from tunesmith.domain import Experiment, Point, Scalar, Trial, TrialState
+from tunesmith.optuna.frozen import CHOICES as CHOICES
+from tunesmith.optuna.frozen import DISTRIBUTIONS as DISTRIBUTIONS
 
 STATES = {
     TrialState.COMPLETE: optuna.trial.TrialState.COMPLETE,
     TrialState.PRUNED: optuna.trial.TrialState.PRUNED,
     TrialState.FAILED: optuna.trial.TrialState.FAIL,
 }
-DISTRIBUTIONS = "tunesmith:distributions"
-"""System attribute of a trial that asked for its parameters: name -> Optuna's distribution as JSON."""
-CHOICES = "tunesmith:choices"
-"""The same for its categorical parameters, whose distributions are over indices: name -> choices."""
 
 Params = dict[str, Any]
 Distributions = dict[str, BaseDistribution]

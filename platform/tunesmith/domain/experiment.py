@@ -143,6 +143,11 @@ class ExperimentSpec(Value):
         """Whether the platform itself cannot evaluate its trials."""
         return isinstance(self.tool, ExternalTool)
 
+    def violation(self, metrics: Mapping[str, float]) -> float:
+        """How far the constraints are broken together, those left out whose metric was not measured; 0: not at all."""
+        measured = (c.violation(metrics[c.metric]) for c in self.constraints if c.metric in metrics)
+        return min(sum(max(0.0, broken) for broken in measured), sys.float_info.max)
+
     @property
     def content_hash(self) -> str:
         """SHA-256 of the content, the same for any key order and any letter case of the tool's name."""

@@ -80,7 +80,7 @@ def tell(
         state=state,
         values=tuple(metrics[o.metric] for o in spec.objectives) if complete else None,
         metrics=metrics,
-        violation=_violation(experiment, metrics) if complete and spec.constraints else None,
+        violation=spec.violation(metrics) if complete and spec.constraints else None,
     )
     return _finish(tx, experiment, finished)
 
@@ -127,8 +127,3 @@ def _metrics(
         if not math.isfinite(number):
             raise BadRequest(f"values.{metric}: must be a finite number, not {number}", field=f"values.{metric}")
     return dict(measured)
-
-
-def _violation(experiment: Experiment, metrics: Mapping[str, float]) -> float:
-    constraints = experiment.spec.constraints
-    return math.fsum(max(0.0, constraint.violation(metrics[constraint.metric])) for constraint in constraints)

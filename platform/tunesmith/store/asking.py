@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Text, bindparam, cast, delete, func, select, update
 
-from tunesmith.domain import Experiment, Measurement, Search, Trial, TrialState, utcnow
+from tunesmith.domain import Experiment, Search, Trial, TrialState, utcnow
 from tunesmith.errors import TrialFinished, TrialTaken
 from tunesmith.store.jobs import JobQueries
 from tunesmith.store.queries import chunks
@@ -26,7 +26,8 @@ ASKED = "tunesmith:asked"
 OPEN = trials.c.experiment_id == bindparam("experiment")
 MADE_TO_ASK = cast(trials.c.system_attrs, Text).like(f'%"{ASKED}"%')
 FREE = OPEN & (trials.c.state == TrialState.WAITING.value) & trials.c.job_id.is_(None) & MADE_TO_ASK
-HELD = OPEN & (trials.c.state == TrialState.RUNNING.value) & trials.c.lease_token.is_not(None)
+LEASED = (trials.c.state == TrialState.RUNNING.value) & trials.c.lease_token.is_not(None)
+HELD = OPEN & LEASED
 WAITING_OF = select(*TRIAL_COLUMNS).where(FREE).order_by(trials.c.number).limit(bindparam("count"))
 COUNT_WAITING = select(func.count()).select_from(select(trials.c.id).where(FREE).limit(bindparam("count")).subquery())
 OPEN_COUNTS = select(experiments.c.n_waiting, experiments.c.n_running).where(
@@ -134,7 +135,7 @@ class AskQueries(JobQueries, RecordingQueries):
             )
         return trial
 
-    def prolong(self, trial: Trial, lease_s: float | None, usual_s: float = 60.0) -> datetime:
+    def prolong(self, trial: Trial, lease_s: float | None, usual_s: float) -> datetime:
         """Let a held trial's lease begin anew; when it ends. Without `lease_s`: in `usual_s`, or later as it was."""
         until = utcnow() + timedelta(seconds=usual_s if lease_s is None else lease_s)
         if lease_s is None and trial.lease_expires_at is not None:
@@ -143,14 +144,9 @@ class AskQueries(JobQueries, RecordingQueries):
         self.connection.execute(update(trials).where(*where).values(lease_expires_at=until))
         return until
 
-    def add_measurements(self, measured: Sequence[Measurement]) -> None:
-        """Write intermediate values; the last one of a step counts."""
-        self._write_measurements(measured)
-
     def expired_experiments(self) -> list[int]:
         """The experiments with trials whose lease ran out."""
-        held = (trials.c.state == TrialState.RUNNING.value) & trials.c.lease_token.is_not(None)
-        query = select(trials.c.experiment_id).where(trials.c.lease_expires_at < utcnow(), held).distinct()
+        query = select(trials.c.experiment_id).where(trials.c.lease_expires_at < utcnow(), LEASED).distinct()
         return list(self.connection.scalars(query))
 
     def put_back_expired(self, experiment: Experiment) -> int:

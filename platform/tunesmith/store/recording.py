@@ -60,7 +60,7 @@ class RecordingQueries(Queries):
         seq = self._fence(job_id, token)
         written = self.write_trials(experiment, found)
         if measured:
-            self._write_measurements(measured)
+            self.add_measurements(measured)
         finished = [trial for trial in written if trial.state in FINISHED]
         self._note(job_id, len(finished), progress, message)
         if finished:
@@ -147,8 +147,9 @@ class RecordingQueries(Queries):
                 where = (here, trials.c.number.in_(part))
                 self.connection.execute(update(trials).where(*where).values(front=flag))
 
-    def _write_measurements(self, measured: Sequence[Measurement]) -> None:
-        # The last report of a step counts, also within one batch (PostgreSQL takes a key only once a statement).
+    def add_measurements(self, measured: Sequence[Measurement]) -> None:
+        """Write intermediate values; the last one of a step counts."""
+        # Also within one batch: PostgreSQL takes a key only once a statement.
         rows = {(m.experiment_id, m.number, m.metric, m.step): m.model_dump() for m in measured}
         insert = self.insert(measurements)
         upsert = insert.on_conflict_do_update(
