@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tuners.jobrun import JobRun
-from tunesmith.domain import Job, JobState
+from tunesmith.domain import Job, JobState, Trial
 from tunesmith.errors import DatabaseUnavailable, LeaseLost
 from tunesmith.store import Store
 
@@ -59,6 +59,34 @@ class Writer:
             self._found_away(error)
             return None
         return first
+
+    def claim(self, run: JobRun, make: Callable[[], list[Trial]]) -> bool:
+        """Write the trials that a run makes, in one transaction with a look at what others did, so that nobody chooses
+        a point between; false while the database is away. Raises LeaseLost.
+        """
+        if not self._may_try():
+            return False
+        try:
+            with self.store.write() as tx:
+                tx.leased_job(run.job.id, str(run.job.lease_token))
+                tx.lock_experiment(run.experiment.id)
+                if run.others is not None:
+                    run.learn(run.others.changed(tx))
+                tx.write_trials(run.experiment, make())
+        except DatabaseUnavailable as error:
+            self._found_away(error)
+            return False
+        return True
+
+    def look(self, run: JobRun) -> None:
+        """Tell a run's search of what others did since the last look, unless the database is away."""
+        if run.others is None or not self._may_try():
+            return
+        try:
+            with run.lock, self.store.read() as tx:
+                run.learn(run.others.changed(tx))
+        except DatabaseUnavailable as error:
+            self._found_away(error)
 
     def end(self, run: JobRun) -> bool:
         """Write the rest and the verdict; False when it has to be tried again. Raises LeaseLost."""

@@ -6,7 +6,6 @@ import os
 import secrets
 import signal
 import threading
-import time
 from typing import Any
 
 import pytest
@@ -87,15 +86,11 @@ def test_a_search_of_the_platform_knows_what_workers_told(shared: Platform) -> N
     job = experiment.submit({"type": "brute_force", "max_concurrent": 1})
     until(lambda: job.refresh().progress.finished >= 1)
     connection, path = Connection(shared.url), f"/api/v1/experiments/{experiment.id}"
-    told = set()
     for trial in connection.post(f"{path}/ask", {"count": 30})["trials"]:
         connection.post(f"{path}/trials/{trial['number']}/tell", {"token": trial["token"], "value": 1.0})
-        told.add(trial["params"]["x"])
-    time.sleep(1.5)  # the job looks every second
     assert job.wait(120).job_status == "finished"
     found = [trial.params["x"] for trial in experiment.trials(state="complete")]
-    assert set(found) == set(range(1, 41))
-    assert len(found) <= 43  # what the job had begun before it heard
+    assert sorted(found) == list(range(1, 41))
 
 
 def test_trials_of_silent_workers_are_put_back_by_the_platform(shared: Platform) -> None:

@@ -26,7 +26,7 @@ from tuners.tools.evaluate import around
 from tuners.tools.function import interruptible
 from tuners.writer import Writer
 from tunesmith.client.tune_progress import ProgressBar
-from tunesmith.domain import Job, JobState, Parameter, Scalar, utcnow
+from tunesmith.domain import Job, JobState, Parameter, Scalar, Trial, utcnow
 from tunesmith.errors import LeaseLost
 from tunesmith.store import Store
 
@@ -230,19 +230,12 @@ class Scribe:
                 if time.monotonic() - renewed > LEASE_S / 10:
                     renewed = time.monotonic()
                     self._renew()
-                    self._learn()
+                    self.writer.look(self.run)
             except LeaseLost as error:
                 self.lost, self.run.ending = error, JobState.QUEUED
                 return
             except Exception:
                 log.exception("results could not be written; trying again")
-
-    def _learn(self) -> None:
-        """Tell the search of trials that somebody else added."""
-        if self.run.others is not None and self.writer.healthy:
-            with self.writer.store.read() as tx:
-                changed = self.run.others.changed(tx)
-            self.run.learn(changed)
 
     def _renew(self) -> None:
         token = str(self.run.job.lease_token)
@@ -257,8 +250,11 @@ class Scribe:
 
 
 def _loaded(store: Store, claim: Claim) -> JobRun:
+    writer = Writer(store, LEASE_S)
     with store.read() as tx:
-        return load(tx, claim.job, lambda _spec: SHAPE, partial(_reserved, Writer(store, LEASE_S), claim.job))
+        return load(
+            tx, claim.job, lambda _spec: SHAPE, partial(_reserved, writer, claim.job), partial(_claimed, writer)
+        )
 
 
 def _reserved(writer: Writer, job: Job, count: int) -> int:
@@ -266,3 +262,10 @@ def _reserved(writer: Writer, job: Job, count: int) -> int:
     while (first := writer.reserve(job, count)) is None:
         time.sleep(FLUSH_S)
     return first
+
+
+def _claimed(writer: Writer, run: JobRun, make: Callable[[], list[Trial]]) -> bool:
+    """New trials are written, however long the database is away."""
+    while not writer.claim(run, make):
+        time.sleep(FLUSH_S)
+    return True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from tuners.samplers.seeds import seed_of
-from tuners.search.history import violations
 from tuners.search.points import PointSearch
 
-__all__ = ["PointSearch", "seed_of", "violations"]
+__all__ = ["PointSearch", "seed_of"]

@@ -15,6 +15,7 @@ import optuna
 from tuners import pruners, samplers
 from tuners.pbt import Later, Population, Segment
 from tuners.samplers.listing import listed, pinned
+from tuners.samplers.seeds import seed_of
 from tuners.search.asking import Asking
 from tuners.search.feasibility import Feasibility
 from tuners.search.learning import Learning
@@ -49,6 +50,7 @@ class PointSearch:
         """Whether there is no point before another outcome is told."""
         self._plain = samplers.resolved(search)
         self._sampler = samplers.find(self._plain.type)
+        self._several = len(experiment.spec.objectives) > 1 and _prunes(self._plain)
         self._seen: set[frozenset[tuple[str, bool, Scalar]]] = set()
         self._asking: dict[int, Asking] = {}
         space, seed = pinned(experiment.spec.space, self._plain.fixed), self._plain.seed or 0
@@ -87,6 +89,16 @@ class PointSearch:
             return self._learning.draw(number)
         self._learning.enter(number, point)
         return dict(point)
+
+    def completed(self, given: Point, number: int, attempt: int) -> dict[str, Scalar] | None:
+        """A point with these values, what they leave open drawn at random; None where that lies outside the space."""
+        space, seed = self.experiment.spec.space, seed_of(self._plain.seed or 0, number, attempt)
+        if given.keys() - {p.name for p in space if p.name in given and p.contains(given[p.name])}:
+            return None
+        around = pinned(space, {**self._plain.fixed, **given})
+        feasibility = Feasibility(around, seed) if around.constraints else None
+        point = space.cast({**Uniform(around, seed, feasibility, self._sampler.redraws).point(number), **given})
+        return None if space.problems(point) else point
 
     @property
     def listed(self) -> bool:
@@ -183,8 +195,6 @@ class PointSearch:
 
     def learn(self, trial: Trial) -> None:
         """Know a trial that this search did not hand out: a finished one's outcome, and that its point is taken."""
-        if trial.state is TrialState.WAITING:
-            return  # nobody may ever evaluate it
         if self._sampler.name == "brute_force":
             self._seen.add(key_of(trial.params))
         if self._learning is not None and not self._sampler.alone:
@@ -241,7 +251,6 @@ class PointSearch:
 
     def _take_in(self, history: Iterable[Trial], curves: Curves) -> list[Trial]:
         """What was found before, one trial after the other, as there may be many; those that are needed again."""
-        several = len(self.experiment.spec.objectives) > 1 and _prunes(self._plain)
         again: list[Trial] = []
         for trial in history:
             if self._learning is not None:
@@ -251,7 +260,7 @@ class PointSearch:
                 self._sequence.forget(trial.number)
             if self._sampler.name == "brute_force":
                 self._seen.add(key_of(trial.params))
-            if self._sampler.population or several:
+            if self._sampler.population or self._several:
                 again.append(trial)
         return again
 
@@ -280,7 +289,7 @@ class PointSearch:
     def _learner(self) -> Learning | None:
         """A study, where the sampler has a model, or the pruner is one of Optuna's."""
         experiment, search, kind = self.experiment, self._plain, self._sampler
-        prunes = _prunes(search) and len(experiment.spec.objectives) == 1
+        prunes = _prunes(search) and not self._several
         if kind.build is None and not prunes:
             return None
         return Learning(
@@ -296,7 +305,7 @@ class PointSearch:
     def _compare(self, past: list[Trial], curves: list[Curves]) -> Vectors | None:
         """What prunes with several objectives."""
         objectives = self.experiment.spec.objectives
-        pruner = pruners.build_vector(self._plain.pruner) if len(objectives) > 1 and _prunes(self._plain) else None
+        pruner = pruners.build_vector(self._plain.pruner) if self._several else None
         if pruner is None:
             return None
         vectors = Vectors(objectives, pruner)

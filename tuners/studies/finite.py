@@ -20,12 +20,12 @@ class Untried:
         """Raises InvalidOptimizer (GridTooLarge among it) where the space is infinite, or larger than LARGEST."""
         every = Search(type="brute_force", fixed=fixed)
         listing.count(space, every, LARGEST)
-        self._taken: set[frozenset[tuple[str, bool, Scalar]]] = set()
+        self._taken: dict[frozenset[tuple[str, bool, Scalar]], int] = {}
         self._rest: Iterator[dict[str, Scalar]] = listing.listed(space, every)
 
-    def take(self, point: Point) -> None:
-        """This one has a trial."""
-        self._taken.add(key_of(point))
+    def take(self, point: Point, number: int) -> bool:
+        """The trial of this number (-1: one that is not written yet) has the point; whether it is the first."""
+        return self._taken.setdefault(key_of(point), number) == number
 
     def __contains__(self, point: Point) -> bool:
         return key_of(point) not in self._taken

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from tuners import samplers
 from tuners.messages import Prepared
@@ -15,10 +16,12 @@ from tuners.studies.finite import untried
 from tuners.studies.planning import total_of
 from tunesmith.domain import Experiment, Point, Scalar, Trial, TrialState, utcnow
 from tunesmith.store import Store, Tx
-from tunesmith.store.asking import ASKED
+from tunesmith.store.asking import ASKED, FIXED, LEFT
 
 AT_ONCE = 16
 """Points that are chosen and written in one go."""
+COMPLETIONS = 10
+"""Tries to complete an enqueued point that leaves parameters open."""
 
 
 class Outdated(Exception):
@@ -29,7 +32,8 @@ class Study:
     """Chooses points, and learns from every trial of the experiment, whoever evaluated it. Safe to call from threads.
 
     The points are counted, and the search knows its trials by that count, their *ticket*: the number in the experiment
-    follows only when they are written, as others add trials too.
+    follows only when they are written, as others add trials too. Trials that somebody enqueued are adopted: their
+    tickets lie below 0, and are not counted.
     """
 
     def __init__(self, store: Store, experiment_id: int) -> None:
@@ -48,12 +52,11 @@ class Study:
         return experiment.asking == self.search and experiment.spec.space == self.experiment.spec.space
 
     def prepare(self, count: int) -> Prepared:
-        """Add `count` waiting trials, or as many as there are points for."""
+        """Add `count` waiting trials, or as many as there are points for; enqueued ones are among them."""
         added = 0
         while True:  # a few at a time: reports want to know meanwhile whether to go on
             with self._lock:
-                self._look()
-                some = self._prepare(min(count - added, AT_ONCE))
+                some = self._adopt(count - added) or self._prepare(min(count - added, AT_ONCE))
             added += some.added
             if added >= count or some.state != "more":
                 return Prepared(added, some.state, some.reason)
@@ -103,7 +106,7 @@ class Study:
         """A trial that is not finished: its point is taken, and a search that made it knows it again."""
         self._take(trial)
         if ASKED in (trial.system_attrs or {}):
-            attrs = {name: value for name, value in (trial.system_attrs or {}).items() if name != ASKED}
+            attrs = {name: value for name, value in (trial.system_attrs or {}).items() if name not in (ASKED, FIXED)}
             self._tickets[trial.number] = _ticket(trial)
             self._points.reopen(_ticket(trial), trial.params, attrs or None)
 
@@ -130,7 +133,55 @@ class Study:
         self._stopping.see(trial)
         self._take(trial)
 
+    def _adopt(self, count: int) -> Prepared | None:
+        """Let workers ask for enqueued trials, in their order; None where there is none."""
+        with self._store.read() as tx:
+            if not tx.enqueued_trials(self.experiment.id, 1):
+                return None
+        with self._writing() as tx:
+            if self._watches:
+                self._learn(self._others.changed(tx))
+            looked = list(map(self._adopted, tx.enqueued_trials(self.experiment.id, count)))
+            tx.adopt(looked)
+        adopted = [trial for trial in looked if trial.params]
+        for trial in adopted:
+            self._open(trial)
+        return Prepared(len(adopted))
+
+    def _adopted(self, trial: Trial) -> Trial:
+        """An enqueued trial with its point, what it leaves open filled in; one that has none is left as it is."""
+        attrs, ticket = dict(trial.system_attrs or {}), -1 - trial.number
+        for attempt in range(COMPLETIONS if not trial.params else 0):
+            point = self._points.completed(attrs[FIXED], ticket, attempt)
+            if point and (self._untried is None or self._untried.take(point, trial.number)):
+                return trial.evolve(params=point, system_attrs=attrs | {ASKED: ticket})
+        return trial.evolve(system_attrs=attrs | {LEFT: True})
+
     def _prepare(self, count: int) -> Prepared:
+        if self._untried is None:
+            self._look()
+            made, prepared = self._choose(count)
+            if made:
+                with self._writing() as tx:
+                    self._write(tx, made)
+            return prepared
+        with self._writing() as tx:  # nobody takes a point between the look and the write
+            self._learn(self._others.changed(tx))
+            made, prepared = self._choose(count)
+            self._write(tx, made)
+        return prepared
+
+    @contextmanager
+    def _writing(self) -> Iterator[Tx]:
+        """A transaction in which nobody else adds trials to the experiment. Raises Outdated."""
+        with self._store.write() as tx:
+            tx.lock_experiment(self.experiment.id)
+            if not self.suits(tx.experiment(self.experiment.id)):
+                raise Outdated
+            yield tx
+
+    def _choose(self, count: int) -> tuple[list[Trial], Prepared]:
+        """At most `count` trials that are not written yet."""
         made: list[Trial] = []
         reason: str | None = None
         later = False
@@ -145,17 +196,11 @@ class Study:
                 break
             made.append(trial)
             self._asked += 1
-        self._write(made)
-        return Prepared(len(made), "over" if reason else "later" if later else "more", reason)
+        return made, Prepared(len(made), "over" if reason else "later" if later else "more", reason)
 
-    def _write(self, made: list[Trial]) -> None:
-        if made:
-            with self._store.write() as tx:
-                tx.lock_experiment(self.experiment.id)
-                if not self.suits(tx.experiment(self.experiment.id)):
-                    raise Outdated
-                written = tx.prepare_trials(self.experiment, made)
-            self._tickets |= {trial.number: _ticket(trial) for trial in written}
+    def _write(self, tx: Tx, made: list[Trial]) -> None:
+        written = tx.prepare_trials(self.experiment, made)
+        self._tickets |= {trial.number: _ticket(trial) for trial in written}
 
     def _over(self) -> str | None:
         total = total_of(self.search)
@@ -169,7 +214,7 @@ class Study:
         if point is None:
             return None
         if self._untried is not None:
-            self._untried.take(point)
+            self._untried.take(point, -1)
         return Trial.model_construct(
             experiment_id=self.experiment.id,
             number=-1,
@@ -203,7 +248,7 @@ class Study:
     def _take(self, trial: Trial) -> None:
         """Its point has a trial; one that Optuna enqueued is not among the parameters yet."""
         if self._untried is not None:
-            self._untried.take(trial.params or (trial.system_attrs or {}).get("fixed_params", {}))
+            self._untried.take(trial.params or (trial.system_attrs or {}).get(FIXED, {}), trial.number)
 
 
 def _ticket(trial: Trial) -> int:

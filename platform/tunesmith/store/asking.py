@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Text, bindparam, cast, delete, func, select, update
+from sqlalchemy import ColumnElement, Text, bindparam, cast, delete, func, select, update
 
 from tunesmith.domain import Experiment, Search, Trial, TrialState, utcnow
 from tunesmith.errors import TrialFinished, TrialTaken
@@ -15,20 +15,42 @@ from tunesmith.store.jobs import JobQueries
 from tunesmith.store.queries import chunks
 from tunesmith.store.recording import RecordingQueries
 from tunesmith.store.rows import TRIAL_COLUMNS, trial_of
-from tunesmith.store.tables import experiments, measurements, trials
+from tunesmith.store.tables import Notes, experiments, measurements, trials
 
 MAX_ATTEMPTS = 5
 """A trial whose workers went silent this often fails, instead of taking down another one."""
 SILENT = "its worker went silent while it held this trial, at attempt {attempt} of at most " + str(MAX_ATTEMPTS)
 ASKED = "tunesmith:asked"
-"""System attribute of a trial that was made for workers to ask for: which one of these it is, from 0."""
+"""System attribute of a trial that workers may ask for: which one of those made for them, from 0; below, adopted."""
+FIXED = "fixed_params"
+"""System attribute, Optuna's, of an enqueued trial: its point, or a part of it."""
+LEFT = "tunesmith:left"
+"""System attribute of an enqueued trial that workers cannot get, and is left to Optuna's processes."""
 # Built once, for every request asks these (see experiments.py).
 OPEN = trials.c.experiment_id == bindparam("experiment")
-MADE_TO_ASK = cast(trials.c.system_attrs, Text).like(f'%"{ASKED}"%')
-FREE = OPEN & (trials.c.state == TrialState.WAITING.value) & trials.c.job_id.is_(None) & MADE_TO_ASK
+NOBODYS = OPEN & (trials.c.state == TrialState.WAITING.value) & trials.c.job_id.is_(None)
+
+
+def _noted(name: str) -> ColumnElement[bool]:
+    return cast(trials.c.system_attrs, Text).like(f'%"{name}"%')
+
+
+TO_ASK, ENQUEUED = _noted(ASKED), _noted(FIXED)
+FREE = NOBODYS & TO_ASK
+UNBEGUN = trials.c.started_at.is_(None) & (trials.c.attempt == 1)
+TO_ADOPT = NOBODYS & ENQUEUED & ~TO_ASK & ~_noted(LEFT)
 LEASED = (trials.c.state == TrialState.RUNNING.value) & trials.c.lease_token.is_not(None)
 HELD = OPEN & LEASED
-WAITING_OF = select(*TRIAL_COLUMNS).where(FREE).order_by(trials.c.number).limit(bindparam("count"))
+# Enqueued ones first. Those that are not adopted yet are among them: where they leave too few, the study adopts them.
+WAITING_OF = (
+    select(*TRIAL_COLUMNS).where(FREE | TO_ADOPT).order_by(~ENQUEUED, trials.c.number).limit(bindparam("count"))
+)
+ENQUEUED_OF = select(*TRIAL_COLUMNS).where(TO_ADOPT).order_by(trials.c.number).limit(bindparam("count"))
+ADOPT = (
+    update(trials)
+    .where(OPEN, trials.c.number == bindparam("trial"))
+    .values(params=bindparam("point", type_=trials.c.params.type), system_attrs=bindparam("attrs", type_=Notes()))
+)
 COUNT_WAITING = select(func.count()).select_from(select(trials.c.id).where(FREE).limit(bindparam("count")).subquery())
 OPEN_COUNTS = select(experiments.c.n_waiting, experiments.c.n_running).where(
     experiments.c.id == bindparam("experiment")
@@ -59,15 +81,18 @@ class AskQueries(JobQueries, RecordingQueries):
         self.connection.execute(update(experiments).where(experiments.c.id == experiment_id).values(asking=chosen))
 
     def drop_prepared(self, experiment_id: int) -> None:
-        """Remove the points that were prepared, and never handed out."""
+        """Remove the points that were prepared, and never handed out; enqueued ones are to be looked at anew."""
         self.lock_experiment(experiment_id)
-        query = delete(trials).where(FREE, trials.c.started_at.is_(None), trials.c.attempt == 1)
+        query = delete(trials).where(FREE, UNBEGUN, ~ENQUEUED)
         dropped = self.connection.execute(query, {"experiment": experiment_id}).rowcount
         self.count_states(experiment_id, {TrialState.WAITING: -dropped})
+        looked_at = select(*TRIAL_COLUMNS).where(NOBODYS, UNBEGUN, ENQUEUED, ~TO_ADOPT).with_for_update()
+        rows = self.connection.execute(looked_at, {"experiment": experiment_id}).all()
+        self.adopt([_unadopted(trial) for trial in map(trial_of, rows)])
 
     def asked(self, experiment_id: int) -> int:
-        """How many trials were made for workers to ask for."""
-        query = select(func.count()).select_from(trials).where(OPEN, trials.c.job_id.is_(None), MADE_TO_ASK)
+        """How many trials were made for workers to ask for, enqueued ones left out."""
+        query = select(func.count()).select_from(trials).where(OPEN, trials.c.job_id.is_(None), TO_ASK, ~ENQUEUED)
         return int(self.connection.scalar(query, {"experiment": experiment_id}) or 0)
 
     def prepare_trials(self, experiment: Experiment, points: Sequence[Trial]) -> list[Trial]:
@@ -78,8 +103,31 @@ class AskQueries(JobQueries, RecordingQueries):
         return self.write_trials(experiment, [trial.evolve(number=first + i) for i, trial in enumerate(points)])
 
     def waiting_trials(self, experiment_id: int, count: int) -> list[Trial]:
-        """At most `count` trials that workers may take, by number."""
-        return list(map(trial_of, self.connection.execute(WAITING_OF, {"experiment": experiment_id, "count": count})))
+        """At most `count` trials that workers may take: enqueued ones, then the others, by number.
+
+        Fewer than there are where enqueued ones come first that are still to be adopted.
+        """
+        rows = self.connection.execute(WAITING_OF, {"experiment": experiment_id, "count": count})
+        return [trial for trial in map(trial_of, rows) if ASKED in (trial.system_attrs or {})]
+
+    def enqueued_trials(self, experiment_id: int, count: int) -> list[Trial]:
+        """At most `count` waiting trials that somebody enqueued, and no search has looked at yet, by number."""
+        of = {"experiment": experiment_id, "count": count}
+        return list(map(trial_of, self.connection.execute(ENQUEUED_OF, of)))
+
+    def adopt(self, enqueued: Sequence[Trial]) -> None:
+        """Write the points and system attributes that waiting trials have now, their experiment's row locked."""
+        rows = [
+            {
+                "experiment": trial.experiment_id,
+                "trial": trial.number,
+                "point": trial.params,
+                "attrs": trial.system_attrs,
+            }
+            for trial in enqueued
+        ]
+        if rows:
+            self.connection.execute(ADOPT, rows)
 
     def count_waiting(self, experiment_id: int, limit: int) -> int:
         """How many trials workers may take, counted up to `limit`."""
@@ -169,6 +217,12 @@ class AskQueries(JobQueries, RecordingQueries):
         for part in chunks([trial.number for trial in found]):
             here = (measurements.c.experiment_id == experiment_id, measurements.c.number.in_(part))
             self.connection.execute(delete(measurements).where(*here))
+
+
+def _unadopted(trial: Trial) -> Trial:
+    noted = trial.system_attrs or {}
+    attrs = {name: value for name, value in noted.items() if name not in (ASKED, LEFT)}
+    return trial.evolve(params={} if ASKED in noted else trial.params, system_attrs=attrs)
 
 
 def _handed(trial: Trial) -> dict[str, Any]:

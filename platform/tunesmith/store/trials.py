@@ -25,6 +25,15 @@ BY_NUMBER = OF_EXPERIMENT.where(trials.c.number == bindparam("number"))
 COUNT = update(experiments).where(experiments.c.id == bindparam("experiment")).values(MORE)
 BEST_OF = OF_EXPERIMENT.where(trials.c.score.is_not(None)).order_by(trials.c.score, trials.c.number).limit(1)
 FRONT_OF = OF_EXPERIMENT.where(trials.c.front.is_(True)).order_by(trials.c.number).limit(MAX_FRONT)
+# The sum keeps SQLite from going through all trials of the experiment: the newest ids are looked at first.
+BY_ID = trials.c.experiment_id + 0 == bindparam("experiment_id")
+NEWEST = select(trials.c.id).where(BY_ID).order_by(trials.c.id.desc()).limit(1)
+NOT_OF = or_(trials.c.job_id.is_(None), trials.c.job_id != bindparam("not_of"))
+UNFINISHED_OF = select(trials.c.number).where(
+    trials.c.experiment_id == bindparam("experiment_id"), trials.c.state.in_(UNFINISHED), NOT_OF
+)
+ADDED = select(*TRIAL_COLUMNS).where(BY_ID, trials.c.id > bindparam("above"), NOT_OF)
+AMONG = OF_EXPERIMENT.where(trials.c.number.in_(bindparam("numbers", expanding=True)), NOT_OF)
 
 
 class TrialQueries(Queries):
@@ -124,6 +133,13 @@ class TrialQueries(Queries):
             raise ExperimentNotFound(f"No experiment has the id {experiment_id}", experiment_id=experiment_id)
         return int(reserved) - count
 
+    def untidy_numbers(self, experiment_ids: Collection[int]) -> list[int]:
+        """Those of the experiments that have numbers reserved above every trial."""
+        highest = select(func.max(trials.c.number)).where(trials.c.experiment_id == experiments.c.id).scalar_subquery()
+        untidy = experiments.c.next_number > func.coalesce(highest + 1, 0)
+        query = select(experiments.c.id).where(experiments.c.id.in_(list(experiment_ids)), untidy)
+        return list(self.connection.scalars(query)) if experiment_ids else []
+
     def trim_numbers(self, experiment_id: int) -> None:
         """Take back the reserved numbers above every trial, which their owner did not use."""
         self.lock_experiment(experiment_id)
@@ -134,14 +150,11 @@ class TrialQueries(Queries):
 
     def newest_id(self, experiment_id: int) -> int:
         """The id of the row that was added last: where `changed_trials` goes on; 0 before the first one."""
-        # The sum keeps SQLite from going through all trials of the experiment: the newest ids are looked at first.
-        query = select(trials.c.id).where(trials.c.experiment_id + 0 == experiment_id).order_by(trials.c.id.desc())
-        return int(self.connection.scalar(query.limit(1)) or 0)
+        return int(self.connection.scalar(NEWEST, {"experiment_id": experiment_id}) or 0)
 
     def unfinished_numbers(self, experiment_id: int, not_of: str | None = None) -> list[int]:
         """The numbers of the trials that are waiting or running, those of the job `not_of` left out."""
-        query = select(trials.c.number).where(trials.c.experiment_id == experiment_id, trials.c.state.in_(UNFINISHED))
-        return list(self.connection.scalars(_without(query, not_of)))
+        return list(self.connection.scalars(UNFINISHED_OF, {"experiment_id": experiment_id, "not_of": not_of or ""}))
 
     def changed_trials(
         self, experiment_id: int, above: int, among: Collection[int] = (), not_of: str | None = None
@@ -151,13 +164,10 @@ class TrialQueries(Queries):
         `above`: the `newest_id` of that look (rows of an experiment are added in the order of their ids); `among`: the
         numbers of the unfinished ones; `not_of`: a job whose trials are left out.
         """
-        added = _without(select(*TRIAL_COLUMNS).where(trials.c.experiment_id + 0 == experiment_id), not_of)
-        query = _without(select(*TRIAL_COLUMNS).where(trials.c.experiment_id == experiment_id), not_of)
-        found = {
-            trial.number: trial for trial in map(trial_of, self.connection.execute(added.where(trials.c.id > above)))
-        }
+        of = {"experiment_id": experiment_id, "not_of": not_of or ""}
+        found = {trial.number: trial for trial in map(trial_of, self.connection.execute(ADDED, {**of, "above": above}))}
         for part in chunks(sorted(set(among) - found.keys())):
-            rows = self.connection.execute(query.where(trials.c.number.in_(part)))
+            rows = self.connection.execute(AMONG, {**of, "numbers": part})
             found |= {trial.number: trial for trial in map(trial_of, rows)}
         return [found[number] for number in sorted(found)]
 
@@ -227,10 +237,6 @@ class TrialQueries(Queries):
             self.count_states(job.experiment_id, {state: -count, to: count} if state is not to else {})
             moved += count
         return moved
-
-
-def _without(query: Select[Any], job_id: str | None) -> Select[Any]:
-    return query if job_id is None else query.where(or_(trials.c.job_id.is_(None), trials.c.job_id != job_id))
 
 
 def _by_number(query: Select[Any], newest_first: bool, cursor: str | None) -> Select[Any]:
