@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -83,7 +83,7 @@ class Desk:
         ours = trial_of(study.experiment, trial, {}, study.texts)
         row = row_of(study.experiment, ours)
         metric = study.experiment.spec.objectives[0].metric
-        with self._store.write() as tx:
+        with self._store.write(single=_is_one_row(study, trial.intermediate_values)) as tx:
             added = tx.add_study_trial(study_id, state, row)
             if added is not None:
                 tx.measure_study_trial(study_id, added[1], metric, trial.intermediate_values)
@@ -183,9 +183,11 @@ class Desk:
 
     def _unfinished(self, study: Study, states: Collection[OptunaState]) -> list[FrozenTrial]:
         """Straight from the index, for this is asked before every trial."""
+        if states == {OptunaState.WAITING}:
+            with self._store.read(single=True) as tx:
+                if not tx.open_counts(study.id)[0]:
+                    return []  # known without the index, which on PostgreSQL is full of what was there once
         with self._store.read() as tx:
-            if states == {OptunaState.WAITING} and not tx.open_counts(study.id)[0]:
-                return []  # known without the index, which on PostgreSQL is full of what was there once
             found = read_trials(tx, study.experiment, states, freezer=study.freezer)
             if found and not study.fixed:
                 self._taken[study.id] = tx.taken_trial_ids(study.id)
@@ -210,15 +212,13 @@ class Desk:
         return mine.trial
 
     def _end(self, mine: OpenTrial, state: OptunaState, values: Sequence[float] | None) -> FrozenTrial:
-        """Two statements for most: the counters and the trial, which is as it was seen last."""
+        """Nothing is read for most: the trial is as it was seen last."""
         study, ended = mine.study, in_state(mine.trial, state, values)
-        columns = mine.columns(ended)
-        with self._store.write() as tx:
-            if not tx.move_study_trial(study.id, TrialState.RUNNING, OUR_STATES[state]):
-                raise KeyError(f"No trial has the id {mine.id}")
-            if not tx.end_study_trial(columns, if_unchanged=True):
+        columns, curve = mine.columns(ended), mine.curve()
+        with self._store.write(single=_is_one_row(study, curve)) as tx:
+            if not tx.end_if_unchanged(study.id, OUR_STATES[state], columns):
                 raise _ChangedMeanwhileError
-            _complete(tx, study, ended, mine.curve())
+            _complete(tx, study, ended, curve)
         return ended
 
     def _look_and_move(
@@ -239,7 +239,7 @@ class Desk:
             columns = columns_of(study, moved, ours_of(row.system_attrs))
             columns["new_worker"] = worker() if state is OptunaState.RUNNING else None
             tx.move_study_trial(study.id, TrialState(row.state), OUR_STATES[state])
-            tx.end_study_trial(columns, if_unchanged=False)
+            tx.end_study_trial(columns)
             _complete(tx, study, moved, mine.curve() if mine else {})
         if state is OptunaState.RUNNING:
             notes = columns["new_user_attrs"], columns["new_system_attrs"]
@@ -297,6 +297,11 @@ def in_state(trial: FrozenTrial, state: OptunaState, values: Sequence[float] | N
     if state.is_finished():
         attributes["datetime_complete"] = datetime.now()
     return changed(trial, (), **attributes)
+
+
+def _is_one_row(study: Study, curve: Mapping[int, float]) -> bool:
+    """Whether what is written of a trial is its row alone: no intermediate values, no Pareto front."""
+    return not curve and len(study.experiment.spec.objectives) == 1
 
 
 def _complete(tx: Tx, study: Study, trial: FrozenTrial, curve: dict[int, float]) -> None:

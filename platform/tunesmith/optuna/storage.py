@@ -148,12 +148,12 @@ class Storage(BaseStorage, BaseHeartbeat):
 
     def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
         """What was noted about a study. Raises KeyError."""
-        with self._store.read() as tx:
+        with self._store.read(single=True) as tx:
             return _there(tx.study_attrs(study_id, "user_attrs"), study_id)
 
     def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
         """What Optuna noted about a study. Raises KeyError."""
-        with self._store.read() as tx:
+        with self._store.read(single=True) as tx:
             return _there(tx.study_attrs(study_id, "system_attrs"), study_id)
 
     def get_all_studies(self) -> list[FrozenStudy]:
@@ -199,7 +199,7 @@ class Storage(BaseStorage, BaseHeartbeat):
 
     def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
         """The id of a trial. Raises KeyError."""
-        with self._store.read() as tx:
+        with self._store.read(single=True) as tx:
             found = tx.trial_id(study_id, trial_number)
         if found is None:
             raise KeyError(f"No trial has the number {trial_number} in the study of the id {study_id}")
@@ -222,7 +222,7 @@ class Storage(BaseStorage, BaseHeartbeat):
 
     def get_n_trials(self, study_id: int, state: tuple[OptunaState, ...] | OptunaState | None = None) -> int:
         """How many trials there are, or are in these states. Raises KeyError."""
-        with self._store.read() as tx:
+        with self._store.read(single=True) as tx:
             counts = _there(tx.study_counts(study_id), study_id)
         states = OptunaState if state is None else [state] if isinstance(state, OptunaState) else state
         return sum(counts[OUR_STATES[one].value] for one in states)
@@ -238,7 +238,7 @@ class Storage(BaseStorage, BaseHeartbeat):
         study = self._desk.study(study_id)
         if len(study.directions) > 1:
             raise RuntimeError("There are several objectives, and so no best trial; see `best_trials`")
-        with self._store.read() as tx:
+        with self._store.read(single=True) as tx:
             best = tx.best_trial_id(study.experiment)
         if best is None:
             raise ValueError("No trials are completed yet.")
@@ -246,7 +246,7 @@ class Storage(BaseStorage, BaseHeartbeat):
 
     def record_heartbeat(self, trial_id: int) -> None:
         """Let a running trial count as alive for the grace period."""
-        with self._store.write() as tx:
+        with self._store.write(single=True) as tx:
             tx.beat_study_trial(trial_id, utcnow() + self._grace)
 
     def get_heartbeat_interval(self) -> int | None:
@@ -262,7 +262,7 @@ class Storage(BaseStorage, BaseHeartbeat):
         return timedelta(seconds=self._grace_period or 2 * (self._heartbeat_interval or 60))
 
     def _get_stale_trial_ids(self, study_id: int) -> list[int]:
-        with self._store.read() as tx:
+        with self._store.read(single=True) as tx:
             return tx.stale_trial_ids(study_id, utcnow())
 
     def _set_study_attr(self, study_id: int, kind: Attrs, key: str, value: Any) -> None:

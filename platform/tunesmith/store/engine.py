@@ -126,14 +126,17 @@ def _postgres(url: URL, pool_size: int) -> Engine:
 
 
 @contextmanager
-def transaction(engine: Engine, writes: bool) -> Iterator[Connection]:
+def transaction(engine: Engine, writes: bool, single: bool = False) -> Iterator[Connection]:
     """One transaction, committed at the end and rolled back on an error.
+
+    `single`: on PostgreSQL it is one statement, so it needs one round trip, without those of BEGIN and COMMIT.
 
     Raises:
         DatabaseUnavailable: the database is out of reach, locked for too long, or its disk is full.
     """
+    alone = {"isolation_level": "AUTOCOMMIT"} if single and engine.dialect.name == "postgresql" else {}
     try:
-        with engine.connect().execution_options(writes=writes) as connection, connection.begin():
+        with engine.connect().execution_options(writes=writes, **alone) as connection, connection.begin():
             yield connection
     except (OperationalError, InterfaceError, PoolTimeout) as error:
         raise DatabaseUnavailable(f"{DatabaseUnavailable.__doc__} ({_cause(error)})") from error

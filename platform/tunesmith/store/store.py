@@ -11,26 +11,30 @@ from tunesmith.store import engine as engines
 from tunesmith.store import migrate
 from tunesmith.store.asking import AskQueries
 from tunesmith.store.experiments import ExperimentQueries
+from tunesmith.store.housekeeping import HousekeepingQueries
 from tunesmith.store.idempotency import IdempotencyQueries
 from tunesmith.store.leases import LeaseQueries
 from tunesmith.store.recording import RecordingQueries
 from tunesmith.store.records import RecordQueries
 from tunesmith.store.studies import StudyQueries
 from tunesmith.store.study_leases import StudyLeaseQueries
+from tunesmith.store.totals import TotalQueries
 from tunesmith.store.turn import Turn
 from tunesmith.store.workspaces import WorkspaceQueries
 
 
 class Tx(
+    HousekeepingQueries,
     RecordQueries,
     StudyLeaseQueries,
     AskQueries,
     WorkspaceQueries,
-    ExperimentQueries,
     LeaseQueries,
     StudyQueries,
     RecordingQueries,
+    ExperimentQueries,
     IdempotencyQueries,
+    TotalQueries,
 ):
     """One transaction and every query in it. Any method may raise DatabaseUnavailable."""
 
@@ -48,15 +52,15 @@ class Store:
         return self.engine.dialect.name == "sqlite"
 
     @contextmanager
-    def write(self) -> Iterator[Tx]:
-        """A transaction that may write. Raises DatabaseUnavailable."""
-        with self._turn or nullcontext(), engines.transaction(self.engine, writes=True) as connection:
+    def write(self, single: bool = False) -> Iterator[Tx]:
+        """A transaction that may write; `single`: of one statement on PostgreSQL. Raises DatabaseUnavailable."""
+        with self._turn or nullcontext(), engines.transaction(self.engine, True, single) as connection:
             yield Tx(connection)
 
     @contextmanager
-    def read(self) -> Iterator[Tx]:
-        """A transaction that only reads, and never waits for a writer. Raises DatabaseUnavailable."""
-        with engines.transaction(self.engine, writes=False) as connection:
+    def read(self, single: bool = False) -> Iterator[Tx]:
+        """A transaction that only reads, and waits for no writer; `single` as above. Raises DatabaseUnavailable."""
+        with engines.transaction(self.engine, False, single) as connection:
             yield Tx(connection)
 
     def ping(self) -> None:

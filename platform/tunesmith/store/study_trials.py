@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import BindParameter, Row, Text, bindparam, func, or_, select, type_coerce, update
@@ -20,8 +21,12 @@ REMOTE = "grpc:"
 NOTES = ("user_attrs", "system_attrs")
 """Columns that are read and written as the JSON texts that they are."""
 RUNNING = trials.c.state == TrialState.RUNNING.value
-FREE = trials.c.job_id.is_(None) & trials.c.lease_token.is_(None)
-"""Neither a job's nor handed out under a token: what Optuna's processes may write to."""
+FREE = func.coalesce(trials.c.job_id, trials.c.lease_token).is_(None)
+"""Neither a job's nor handed out under a token: what Optuna's processes may write to.
+
+As one term, which no index knows: PostgreSQL, before it has counted the rows of a new database, would look through
+all that are no job's instead of going by the id.
+"""
 
 
 def _more(state: TrialState, n: int) -> dict[str, Any]:
@@ -45,6 +50,15 @@ MOVED = {
     if old is not new
 }
 INSERT = trials.insert().returning(trials.c.id)
+
+
+@lru_cache(maxsize=256)
+def _inserted(state: TrialState, names: tuple[str, ...]) -> Any:
+    """Both in one statement, which PostgreSQL knows; a new id is drawn when the counters are locked."""
+    counted = ADDED[state].returning(experiments.c.id).cte("counted")
+    given: dict[str, Any] = {name: bindparam(f"new_{name}", type_=trials.c[name].type) for name in names}
+    given |= {"experiment_id": counted.c.id, "number": counted.c.next_number - 1}
+    return trials.insert().from_select(list(given), select(*given.values())).returning(trials.c.id, trials.c.number)
 
 
 def _new(*names: str) -> dict[str, Any]:
@@ -83,8 +97,20 @@ END = {
     .values(**_new(*COLUMNS), worker=KEPT, front=False, lease_expires_at=None)
 }
 END[True] = END[False].where(UNCHANGED)
+
+
+def _ended(state: TrialState) -> Any:
+    """The end of a running trial and its counters in one statement, which PostgreSQL knows; locked in our order."""
+    held = select(experiments.c.id).where(OF).with_for_update(key_share=True).cte("held")
+    # Nothing is added, but so it goes by the trial's id, and never through the trials of the experiment.
+    ended = END[True].where(trials.c.experiment_id + 0 == held.c.id).returning(held.c.id).cte("ended")
+    return MOVED[TrialState.RUNNING, state].where(experiments.c.id == ended.c.id)
+
+
+ENDED: dict[TrialState, Any] = {state: _ended(state) for state in TrialState if state is not TrialState.RUNNING}
 NOTE_KEYS = {look: _keys(query) for look, query in NOTE.items()}
 END_KEYS = {look: _keys(query) for look, query in END.items()}
+ENDED_KEYS = [*END_KEYS[True], "of_experiment"]
 LOCKED = (
     select(
         trials.c.experiment_id,
@@ -135,6 +161,13 @@ class StudyTrialQueries(RecordingQueries):
 
     def add_study_trial(self, experiment_id: int, state: TrialState, row: Mapping[str, Any]) -> tuple[int, int] | None:
         """Add a trial of these columns under the next number: (id, number), or None where there is no experiment."""
+        if self.connection.dialect.name == "postgresql":
+            counted = ("experiment_id", "number")
+            given = {name: value for name, value in row.items() if value is not None and name not in counted}
+            columns = {f"new_{name}": value for name, value in given.items()}
+            columns |= {"of_experiment": experiment_id}
+            added = self.connection.execute(_inserted(state, tuple(given)), columns).first()
+            return None if added is None else (added.id, added.number)
         following = self.connection.scalar(ADDED[state], {"of_experiment": experiment_id})
         if following is None:
             return None
@@ -150,9 +183,16 @@ class StudyTrialQueries(RecordingQueries):
         """Write an open trial's parameters and attributes; False when it is not as it was seen."""
         return self._write(NOTE[if_unchanged], NOTE_KEYS[if_unchanged], columns)
 
-    def end_study_trial(self, columns: Mapping[str, Any], if_unchanged: bool) -> bool:
-        """Write everything about a trial, its state too; False when it is not as it was seen."""
-        return self._write(END[if_unchanged], END_KEYS[if_unchanged], columns)
+    def end_study_trial(self, columns: Mapping[str, Any]) -> None:
+        """Write everything about a trial, its state too; the counters are `move_study_trial`'s."""
+        self._write(END[False], END_KEYS[False], columns)
+
+    def end_if_unchanged(self, experiment_id: int, new: TrialState, columns: Mapping[str, Any]) -> bool:
+        """Write the end of a running trial, and count it; False, and nothing written, when it is not as it was seen."""
+        if self.connection.dialect.name == "postgresql":
+            return self._write(ENDED[new], ENDED_KEYS, {**columns, "of_experiment": experiment_id})
+        ended = self._write(END[True], END_KEYS[True], columns)
+        return ended and self.move_study_trial(experiment_id, TrialState.RUNNING, new)
 
     def _write(self, query: Any, keys: list[str], columns: Mapping[str, Any]) -> bool:
         return self.connection.execute(query, {key: columns[key] for key in keys}).rowcount == 1
