@@ -10,15 +10,44 @@ from fastapi import FastAPI
 from serve_app import errors, openapi
 from serve_app.auth import StaticKey
 from serve_app.context import Context
+from serve_app.counting import CountRequests, RequestCounts
 from serve_app.limits import BodyLimit
 from serve_app.platform import Alone, Platform
-from serve_app.routes import analysis, asking, experiments, functions, health, jobs, records, samplers, trials
+from serve_app.routes import (
+    analysis,
+    asking,
+    executions,
+    experiments,
+    functions,
+    health,
+    jobs,
+    metrics,
+    notifications,
+    records,
+    samplers,
+    training_jobs,
+    trials,
+)
 from tunesmith import __version__
 from tunesmith.settings import Settings
 from tunesmith.storage import Storage
 from tunesmith.store import Store, open_store
 
-SURFACES = (experiments, trials, records, analysis, asking, jobs, functions, samplers, health)
+SURFACES = (
+    experiments,
+    trials,
+    records,
+    analysis,
+    asking,
+    jobs,
+    training_jobs,
+    executions,
+    notifications,
+    functions,
+    samplers,
+    health,
+    metrics,
+)
 
 
 def build(settings: Settings, platform: Platform | None = None, store: Store | None = None) -> FastAPI:
@@ -28,11 +57,12 @@ def build(settings: Settings, platform: Platform | None = None, store: Store | N
         InvalidSettings: the database URL is none.
     """
     opened = store or open_store(settings.database)
-    here = Context(settings, opened, Storage(settings.artifacts), platform or Alone(opened))
+    here = Context(settings, opened, Storage(settings.artifacts), platform or Alone(opened), RequestCounts(opened))
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
+        here.requests.close()
         if store is None:
             here.store.close()
 
@@ -55,4 +85,5 @@ def build(settings: Settings, platform: Platform | None = None, store: Store | N
     if settings.api_key is not None:
         app.add_middleware(StaticKey, key=settings.api_key)
     app.add_middleware(errors.Guard)
+    app.add_middleware(CountRequests, counts=here.requests)
     return app

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from serve_app.counting import RequestCounts
 from serve_app.platform import Platform
 from tunesmith.settings import Settings
 from tunesmith.storage import Storage
@@ -24,6 +25,7 @@ class Context:
     store: Store
     storage: Storage
     platform: Platform
+    requests: RequestCounts
 
     def wake(self) -> None:
         """Wake the dispatcher. What was committed stays committed, so a failure here fails no request."""

@@ -8,14 +8,19 @@ import secrets
 import threading
 import time
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import ray
 from ray.exceptions import RayActorError
 
+from serve_app.housekeeper import Housekeeper
+from serve_app.notifying import Sender
 from tuners.names import NAMESPACE, RUNNER
+from tunesmith.domain import utcnow
 from tunesmith.errors import DatabaseUnavailable
 from tunesmith.journal import keep_journal
+from tunesmith.services.firing import fire_due
 from tunesmith.settings import load_settings
 from tunesmith.store import open_store
 
@@ -39,8 +44,18 @@ class Dispatcher:
         self.runner: Any = None
         self.owner = ""
         self.blind_until = 0.0
+        self.next_moment: datetime | None = None
+        self.sender = Sender(self.store, self.settings)
+        self.sender.start()
+        self.housekeeper = Housekeeper(self.store, self.settings)
+        self.housekeeper.start()
         self.thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
         self.thread.start()
+
+    def __del__(self) -> None:
+        """Serve calls it when the replica is to end: no further notification is taken up."""
+        self.sender.stop()
+        self.housekeeper.stop()
 
     def check_health(self) -> None:
         """Raise, so that Serve makes a new replica, when the loop has died."""
@@ -60,20 +75,32 @@ class Dispatcher:
             except Exception:
                 log.exception("the dispatcher stumbled; it goes on")
                 time.sleep(LOOK_S)
-            self.rung.wait(LOOK_S)
+            self.sender.ring()
+            self.rung.wait(self._pause_s())
             self.rung.clear()
+
+    def _pause_s(self) -> float:
+        """Seconds until the next look: a schedule fires, and a retry begins, at its moment."""
+        if self.next_moment is None:
+            return LOOK_S
+        return min(LOOK_S, max(0.0, (self.next_moment - utcnow()).total_seconds()))
 
     def _look(self) -> None:
         runner = self.runner or self._find_runner()
         self._put_back()
+        fire_due(self.store)
         with self.store.read() as tx:
-            idle = tx.nothing_to_dispatch()
-        if idle:
+            idle, retry = tx.nothing_to_dispatch(), tx.next_retry()
+            self.next_moment = min(filter(None, (retry, tx.next_due())), default=None)
+        woken = retry is not None and retry <= utcnow()
+        if idle and not woken:
             return
         with self.store.write() as tx:
             if time.monotonic() >= self.blind_until:
                 for job in tx.recover_jobs():
                     log.warning("job %s lost its runner; it is %s now", job.id, job.state)
+            if woken:
+                tx.wake_retries()
             claimed = tx.claim_jobs(self.owner, self.settings.lease_s, self.settings.max_running_jobs)
         ray.get([runner.start.remote(job) for job in claimed], timeout=self.settings.lease_s)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -14,23 +15,30 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve_app.answers import refusal
 from serve_app.fields import field_errors, headline
+from tunesmith.domain import TRAINING_WORDS, JobState
 from tunesmith.errors import (
     BadRequest,
     Internal,
     InvalidBody,
+    JobActive,
     MethodNotAllowed,
     NotFound,
     StateForbids,
     TunesmithError,
     from_body,
 )
-from tunesmith.schemas.words import in_words
+from tunesmith.schemas.words import EXPERIMENT_WORDS, in_words
 
 log = logging.getLogger("tunesmith.api")
 SESSIONS = "/api/v1/sessions"
 """The surface that answers 422 to a malformed body, where all others answer 400."""
-IN_EXPERIMENT_WORDS = ("/api/v1/experiments", "/api/v1/jobs")
-"""The surface that calls states by `EXPERIMENT_WORDS`."""
+TRAININGS = "/jobs"
+WORDS: Mapping[str, Mapping[JobState, str]] = {
+    "/api/v1/experiments": EXPERIMENT_WORDS,
+    "/api/v1/jobs": EXPERIMENT_WORDS,
+    TRAININGS: TRAINING_WORDS,
+}
+"""How the surfaces call states."""
 
 
 def install(app: FastAPI) -> None:
@@ -69,12 +77,21 @@ class Guard:
 
 async def _tunesmith(request: Request, error: Exception) -> Response:
     assert isinstance(error, TunesmithError)
-    if isinstance(error, StateForbids) and request.url.path.startswith(IN_EXPERIMENT_WORDS):
-        error = in_words(error)
+    error = _in_words(error, request.url.path)
     if error.status >= 500:
         log.warning("%s %s: %s", request.method, request.url.path, error.message)
     unprocessable = isinstance(error, InvalidBody) and request.url.path.startswith(SESSIONS)
     return refusal(error, 422 if unprocessable else None)
+
+
+def _in_words(error: TunesmithError, path: str) -> TunesmithError:
+    """A refusal of a state change in the words of the surface."""
+    if isinstance(error, StateForbids):
+        words = next((words for surface, words in WORDS.items() if path.startswith(surface)), None)
+        return error if words is None else in_words(error, words)
+    if isinstance(error, JobActive) and path.startswith(TRAININGS):
+        return JobActive("An execution of the job has not ended; wait for it, or cancel it first", **error.details)
+    return error
 
 
 async def _validation(request: Request, error: Exception) -> Response:

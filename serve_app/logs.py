@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from itertools import islice
 
 import anyio
@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from serve_app.context import Context
 from tunesmith.domain import Job, Trial, TrialState
 from tunesmith.domain.page import encode_cursor
-from tunesmith.storage import Storage, trial_key
+from tunesmith.storage import CHUNK, Storage, trial_key
 
 POLL_S = 0.2
 """Seconds between two looks at a growing log."""
@@ -39,6 +39,8 @@ async def trial_log(here: Context, trial: Trial, follow: bool) -> AsyncIterator[
             trial = await run_in_threadpool(_trial, here, trial.experiment_id, trial.number)
         if trial.attempt != attempt:
             offset, attempt = 0, trial.attempt
+        if follow:
+            offset = await run_in_threadpool(_position, here.storage, log_key(trial), offset)
         while data := await run_in_threadpool(_read, here.storage, log_key(trial), offset):
             offset += len(data)
             yield data
@@ -47,14 +49,24 @@ async def trial_log(here: Context, trial: Trial, follow: bool) -> AsyncIterator[
         await anyio.sleep(POLL_S)
 
 
-async def job_log(here: Context, job: Job, follow: bool) -> AsyncIterator[bytes]:
-    """The logs of a job's trials, each after a header line; with `follow` until the job has ended."""
-    last = -1
+def trial_title(trial: Trial) -> str:
+    """What the header line above a trial's log says."""
+    return f"trial {trial.number} ({trial.state})"
+
+
+async def job_log(
+    here: Context, job: Job, follow: bool, title: Callable[[Trial], str] = trial_title, after: int = -1
+) -> AsyncIterator[bytes]:
+    """The logs of a job's trials, each after a header line; with `follow` until the job has ended.
+
+    `after`: the number of the last trial that is left out.
+    """
+    last = after
     while True:
         ended, found = await run_in_threadpool(_next_trials, here, job, last)
         for trial in found:
             started = await _started(here, trial) if follow else trial
-            yield f"==> trial {started.number} ({started.state}) <==\n".encode()
+            yield f"==> {title(started)} <==\n".encode()
             end = b"\n"
             async for data in trial_log(here, started, follow):
                 end = data[-1:]
@@ -73,6 +85,17 @@ async def _started(here: Context, trial: Trial) -> Trial:
         await anyio.sleep(POLL_S)
         trial = await run_in_threadpool(_trial, here, trial.experiment_id, trial.number)
     return trial
+
+
+def _position(storage: Storage, key: str, offset: int) -> int:
+    """Where to go on: a log that became shorter was rotated, and the last of it may be new."""
+    if storage.local is None or offset == 0:
+        return offset
+    try:
+        size = (storage.local / key).stat().st_size
+    except OSError:
+        return offset
+    return offset if size >= offset else max(0, size - CHUNK)
 
 
 def _read(storage: Storage, key: str, offset: int) -> bytes:

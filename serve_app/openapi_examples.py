@@ -9,7 +9,12 @@ from tunesmith.schemas.asking import EXAMPLE_ASK
 from tunesmith.schemas.functions import EXAMPLE as EXAMPLE_FUNCTION
 from tunesmith.schemas.records import EXAMPLE_RECORD
 from tunesmith.schemas.requests import EXAMPLE_EXPERIMENT
+from tunesmith.schemas.training_jobs import EXAMPLE_TRAINING
 
+METRICS = """# HELP tunesmith_jobs_running Jobs that a runner holds.
+# TYPE tunesmith_jobs_running gauge
+tunesmith_jobs_running 2.0
+"""
 CONFIGS = [{"parameter_name": "paramA", "value": 1}, {"parameter_name": "paramB", "value": 1}]
 BEST = {
     "number": 3,
@@ -148,6 +153,77 @@ HEALTH = {
     "service": "tunesmith",
     "database_connected": True,
     "version": "0.1.0",
+    "title": "tunesmith",
+    "sessions": [],
+}
+TRAINING: dict[str, Any] = {
+    "job_id": "train-a1b2c3d4",
+    **EXAMPLE_TRAINING,
+    "retry_count": 0,
+    "retry_backoff_s": 60.0,
+    "resume_flag": "--resume-from-checkpoint",
+    "env": {},
+    "timeout_s": None,
+    "priority": "normal",
+    "depends_on": [],
+    "catch_up": "once",
+    "overlap": "skip",
+    "resources": {"cpus": 1.0, "gpus": 0.0, "memory_bytes": None},
+    "tags": [],
+    "notify": [],
+    "parameters": [],
+    "parameter_constraints": [],
+    "objectives": [{"metric": "wall_time_s", "direction": "minimize"}],
+    "constraints": [],
+    "optimizer": None,
+    "status": "pending",
+    "next_run_at": "2026-01-31T01:00:00.000Z",
+    "started_at": None,
+    "completed_at": None,
+    "error_message": None,
+    "message": None,
+    "experiment_id": 7,
+    "created_at": "2026-01-30T18:00:00.000Z",
+    "updated_at": "2026-01-30T18:00:00.000Z",
+}
+FIRED = {
+    **TRAINING,
+    "status": "running",
+    "started_at": "2026-01-31T01:00:00.040Z",
+    "next_run_at": "2026-02-01T01:00:00.000Z",
+    "updated_at": "2026-01-31T01:00:00.040Z",
+}
+EXECUTION = {
+    "number": 3,
+    "attempt": 2,
+    "trial": 4,
+    "status": "completed",
+    "started_at": "2026-01-31T01:10:00.040Z",
+    "ended_at": "2026-01-31T03:30:00.040Z",
+    "exit_code": 0,
+    "duration_s": 8400.0,
+    "checkpoint": "/checkpoints/resnet50",
+    "node": "node7:4711",
+    "error": None,
+    "params": {},
+    "usage": {"wall_time_s": 8400.0, "cpu_time_s": 31_700.5, "max_rss_bytes": 8_123_456_789.0},
+    "log": "/jobs/train-a1b2c3d4/logs?trial=4",
+}
+NOTIFICATION = {
+    "id": "ntf-8f14e45fceea167a",
+    "state": "dead",
+    "channel": "slack",
+    "training_id": "train-3f9c0a1b",
+    "name": "nightly",
+    "job_id": "job-3f9c0a1b2d4e",
+    "execution": 3,
+    "status": "failed",
+    "text": "Training job nightly (train-3f9c0a1b): failed at 2026-01-31T02:10:00.000Z.\nExecution 3, attempt 4.",
+    "attempts": 8,
+    "next_at": None,
+    "last_error": "slack+https://chat.example.com/*** answered 404: no_service",
+    "created_at": "2026-01-31T02:10:00.040Z",
+    "sent_at": None,
 }
 
 BODIES: dict[str, Any] = {
@@ -162,6 +238,10 @@ BODIES: dict[str, Any] = {
     "change_experiment": {"name": "sleep, narrowed", "tags": ["demo"]},
     "submit_job": {"optimizer": {"type": "bayesopt", "n_init": 2, "n_iter": 2}},
     "add_records": {"records": [EXAMPLE_RECORD]},
+    "create_training": EXAMPLE_TRAINING,
+    "check_training": EXAMPLE_TRAINING,
+    "change_training": {"schedule": "0 3 * * *", "max_retries": 5},
+    "try_channel": {"channel": "slack"},
     "create_study": {"name": "mnist", "objectives": [{"metric": "loss", "direction": "minimize"}]},
 }
 """operationId -> a body that it takes."""
@@ -202,9 +282,41 @@ ANSWERS: dict[str, Any] = {
     "pause_job": {**STOPPING, "job": {**JOB, "message": "pausing: its running trials finish first"}},
     "resume_job": {"status": "success", "job": QUEUED, "warnings": []},
     "retry_job": {"status": "success", "job": QUEUED, "warnings": []},
+    "create_training": TRAINING,
+    "check_training": {
+        "valid": True,
+        "schedule": "at 02:00 every day (Europe/Berlin)",
+        "next_runs": [f"2026-02-0{day}T01:00:00.000Z" for day in range(1, 6)],
+        "warnings": [],
+    },
+    "list_trainings": {"jobs": [TRAINING], "total": 15, "page": 1, "page_size": 50},
+    "get_training": FIRED,
+    "change_training": {**TRAINING, "schedule": "0 3 * * *", "max_retries": 5},
+    "delete_training": None,
+    "retry_training": TRAINING,
+    "run_training": TRAINING,
+    "cancel_training": {**FIRED, "message": "stopping"},
+    "pause_training": {**TRAINING, "status": "paused"},
+    "resume_training": TRAINING,
+    "list_executions": {"executions": [EXECUTION], "next_cursor": "WzRd"},
+    "stream_training_logs": "==> attempt 2 of execution 3 (running) <==\nepoch 41: loss 0.31\n",
+    "get_stats": {
+        "total_jobs": 25,
+        "pending": 5,
+        "running": 2,
+        "completed": 12,
+        "failed": 2,
+        "retrying": 1,
+        "paused": 2,
+        "cancelled": 1,
+    },
+    "list_notifications": {"notifications": [NOTIFICATION], "next_cursor": None},
+    "resend_notification": {**NOTIFICATION, "state": "waiting", "attempts": 0, "next_at": "2026-01-31T08:00:00.000Z"},
+    "try_channel": {"status": "sent", "channel": "slack"},
     "stream_events": EVENT,
     "stream_logs": "==> trial 0 (complete) <==\n+ sleep 2\n",
     "get_health": HEALTH,
     "get_ready": {"status": "ready"},
+    "get_metrics": METRICS,
 }
 """operationId -> what it answers."""

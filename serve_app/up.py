@@ -23,8 +23,10 @@ from typing import IO
 from serve_app.optuna_child import optuna_server
 from serve_app.ports import free_ports, is_free
 from serve_app.ray_environment import ray_environment
+from tunesmith import channels
 from tunesmith.errors import InvalidSettings, TunesmithError
 from tunesmith.journal import keep_journal
+from tunesmith.services.notifications import check_settings
 from tunesmith.settings import Settings, load_settings
 from tunesmith.storage import Storage
 from tunesmith.store import open_store
@@ -70,6 +72,7 @@ def check(settings: Settings) -> None:
             f"TUNESMITH_HOST={settings.host!r}: without authentication the service listens on loopback only, because "
             "whoever reaches it can run commands. Use --host 127.0.0.1, or --prod with TUNESMITH_API_KEY."
         )
+    check_settings(settings)
     for option, port in (("port", settings.port), ("optuna-port", settings.optuna_port)):
         if port is not None and not is_free(settings.host, port):
             variable = "TUNESMITH_" + option.replace("-", "_").upper()
@@ -107,7 +110,9 @@ class Supervisor:
         self.starts += 1
         generation = self.scratch / str(self.starts)
         generation.mkdir()
-        environment = {**os.environ, **self.settings.environment(), **ray_environment(self.settings, generation)}
+        # Channels travel as settings, which trials do not get; the variables of a mail server they would.
+        inherited = {name: value for name, value in os.environ.items() if name not in channels.VARIABLES}
+        environment = {**inherited, **self.settings.environment(), **ray_environment(self.settings, generation)}
         self.head = subprocess.Popen(
             [sys.executable, "-m", "serve_app.head", str(generation)],
             env=environment,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tuners import samplers
@@ -16,6 +17,7 @@ from tuners.search import PointSearch
 from tuners.stopping import Stopping
 from tuners.tools.checkpoints import checkpoint_key
 from tunesmith.domain import (
+    NOT_EVALUATED,
     Experiment,
     Job,
     JobState,
@@ -29,6 +31,8 @@ from tunesmith.domain import (
 )
 from tunesmith.errors import LeaseLost
 
+RESUMED_FROM = "tunesmith:resumed_from"
+"""System attribute of an attempt: the checkpoint that it went on from."""
 MAX_ATTEMPTS = 3
 """A trial whose worker process died this often fails instead of taking down another one."""
 OVERHEAD = 0.05
@@ -39,6 +43,11 @@ MAX_RESERVED = 1024
 """Numbers of trials that are reserved at once, at most."""
 Reserve = Callable[[int], "int | None"]
 """Reserves so many numbers for new trials: the first of them, or None where that cannot be done now."""
+Claim = Callable[["JobRun", Callable[[], list[Trial]]], bool]
+"""Writes the trials that a function makes, in one transaction with a look at what others did (`JobRun.learn`).
+
+False where that cannot be done now; the function, which gives the same when it is called again, may have been called.
+"""
 LEARNT = 20
 """Where a sampler learns: finished trials per evaluation of a batch, as its points are chosen without one another."""
 
@@ -64,6 +73,7 @@ class JobRun:
         history: Iterable[Trial],
         open_trials: Sequence[Trial],
         reserve: Reserve,
+        claim: Claim | None = None,
         curves: Sequence[Mapping[int, Mapping[int, float]]] = (),
         own: Iterable[Trial] | None = None,
         best: Iterable[Trial] = (),
@@ -71,7 +81,8 @@ class JobRun:
         """A job as SQL has it.
 
         `history`: finished trials that its search has to know, by number; `open_trials`: its waiting and running ones;
-        `reserve`: where the numbers of new trials come from, as others may add trials too; `curves`: per objective,
+        `reserve`: where the numbers of new trials come from, as others may add trials too; `claim`: how trials are
+        written before anybody has them, where workers that ask are not to repeat their points; `curves`: per objective,
         trial -> step -> intermediate value; `own`: the job's own finished trials, unless `history` has them. Both are
         read once and not kept, for they may be long. `best`: the experiment's best trials, which may have reached the
         goal already.
@@ -79,6 +90,7 @@ class JobRun:
         self.experiment, self.job, self.shape = experiment, job, shape
         self.lock = threading.RLock()
         self._reserve, self._numbers, self._reserved = reserve, range(0), 1
+        self._claim, self._claim_s = claim, 0.0
         self.waiting = deque(trial for trial in open_trials)
         self.running: dict[int, Trial] = {}
         self.pruned: set[int] = set()
@@ -150,8 +162,9 @@ class JobRun:
         `exchange_s`: seconds that this worker's exchanges take.
         """
         with self.lock:
-            wanted = min(self._batch_size(exchange_s), math.ceil(min(self.left, 1e9) / max(1, slots)))
-            trials = list(self._next_few(wanted))
+            size = self._batch_size(exchange_s + self._claim_s)
+            wanted = min(size, math.ceil(min(self.left, 1e9) / max(1, slots)))
+            trials = self._claimed(wanted) if self._claim is not None else list(self._next_few(wanted))
             if not trials:
                 return None
             return Batch(
@@ -163,6 +176,7 @@ class JobRun:
                 grace_s=grace_s,
                 watched=self.job.search.pruner is not None,
                 code=self.job.search.code,
+                training_id=self.job.training_id,
             )
 
     def absorb(self, outcomes: Iterable[Outcome], price: float | None = None) -> None:
@@ -179,7 +193,7 @@ class JobRun:
                 if price is not None:
                     self.stopping.charge(price * _seconds(outcome))
                 if outcome.state is TrialState.WAITING:
-                    self._put_back(trial)
+                    self._interrupt(trial, outcome)
                     continue
                 self._finish(self._finished(trial, outcome), outcome)
 
@@ -193,6 +207,9 @@ class JobRun:
                 self.blocked = False
                 if died and number in self.pruned:  # it did not listen, and was killed
                     self._finish(trial.evolve(state=TrialState.PRUNED, ended_at=utcnow()), None)
+                elif died and self.job.max_retries is not None:  # a new attempt has a row of its own
+                    error = "its worker process died, or its node was lost, and the command was ended with it"
+                    self._finish(trial.evolve(state=TrialState.FAILED, error=error, ended_at=utcnow()), None)
                 elif died and trial.attempt >= MAX_ATTEMPTS:
                     error = f"the worker process died {trial.attempt} times while it ran this trial (out of memory?)"
                     self._finish(trial.evolve(state=TrialState.FAILED, error=error, ended_at=utcnow()), None)
@@ -268,6 +285,36 @@ class JobRun:
             return JobState.FAILED, {"error": f"{reason}. The first failure: trial {number}: {error}"}
         return JobState.SUCCEEDED, {"message": self.stopping.reason}
 
+    def _claimed(self, wanted: int) -> list[Trial]:
+        """The next trials, which SQL has before anybody else does; the numbers of new ones are reserved before that."""
+        assert self._claim is not None
+        if self.waiting:
+            return list(self._next_few(min(wanted, len(self.waiting))))
+        if self._next_number() is None:
+            return []
+        made: list[Trial] = []
+
+        def make() -> list[Trial]:
+            if not made:
+                made.extend(self._next_few(min(wanted, len(self._numbers))))
+            return made
+
+        if not self.search.listed:  # it may take its time, and may repeat points
+            make()
+        began = time.monotonic()
+        try:
+            written = self._claim(self, make)
+        except LeaseLost:
+            self.ending, written = JobState.QUEUED, False
+        if not written:
+            for trial in made:
+                self._put_back(self.running.pop(trial.number))
+            return []
+        self._claim_s = 0.8 * self._claim_s + 0.2 * (time.monotonic() - began)
+        for trial in made:
+            del self._dirty[trial.number]
+        return made
+
     def _next_few(self, wanted: int) -> Iterator[Trial]:
         for _ in range(wanted):
             trial = self._next()
@@ -325,7 +372,7 @@ class JobRun:
     def _evaluation(self, trial: Trial) -> Evaluation:
         segment = self.search.segments.get(trial.number)
         if segment is None:
-            return Evaluation(trial.number, trial.params, trial.attempt)
+            return Evaluation(trial.number, trial.params, trial.attempt, run=trial.run_number)
         parent = segment.checkpoint_of
         key = None if parent is None else checkpoint_key(self.experiment.id, parent)
         return Evaluation(trial.number, trial.params, trial.attempt, key, segment.step, segment.steps)
@@ -345,8 +392,12 @@ class JobRun:
             ended_at=outcome.ended_at,
             worker=outcome.worker,
             log=outcome.log,
-            system_attrs=self.search.system_attrs(trial.number),
+            system_attrs=self._noted(trial.number, outcome),
         )
+
+    def _noted(self, number: int, outcome: Outcome) -> Mapping[str, Any] | None:
+        noted = self.search.system_attrs(number)
+        return noted if outcome.resumed_from is None else {**(noted or {}), RESUMED_FROM: outcome.resumed_from}
 
     def _finish(self, trial: Trial, outcome: Outcome | None) -> None:
         self.search.tell(trial)
@@ -356,6 +407,16 @@ class JobRun:
         if outcome is not None:
             seconds = _seconds(outcome)
             self.seconds = seconds if not self.seconds else 0.8 * self.seconds + 0.2 * seconds
+
+    def _interrupt(self, trial: Trial, outcome: Outcome) -> None:
+        """An evaluation was ended from outside: it may run again, or its job has another attempt later."""
+        if self.job.max_retries is None or not self.over_for_workers or len(self.experiment.spec.space) > 0:
+            self._put_back(trial)
+            return
+        cancelled = f"{NOT_EVALUATED}{JobState.CANCELLED.value}, and the command was ended"
+        error = cancelled if self.ending is JobState.CANCELLED else "interrupted: the platform was stopped"
+        failed = replace(outcome, state=TrialState.FAILED, error=error)
+        self._finish(self._finished(trial, failed), None)
 
     def _put_back(self, trial: Trial) -> None:
         waiting = trial.evolve(state=TrialState.WAITING, started_at=None)

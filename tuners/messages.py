@@ -36,6 +36,22 @@ class Evaluation:
     """Training steps that are done (populations)."""
     steps: int | None = None
     """Training steps to do, where the search says so (populations)."""
+    run: int | None = None
+    """Number of the execution that it is an attempt of."""
+
+
+@dataclass(frozen=True)
+class Containers:
+    """How the nodes run containers."""
+
+    engine: str | None = None
+    """The engine's command, options included; None: podman or docker, whichever is there."""
+    options: tuple[str, ...] = ()
+    """More options of its `run`."""
+    pull: str = "missing"
+    """When an image is fetched: `missing`, `always` or `never`."""
+    auth_file: str | None = None
+    """File with the credentials of registries."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +76,14 @@ class Batch:
     """Seconds that the runner held the worker's request: waiting for work, and choosing the points."""
     code: str | None = None
     """callable: SHA-256 of the function that was shipped for the job."""
+    training_id: str | None = None
+    """The training job that it is a firing of."""
+    data_dir: str | None = None
+    """The data directory, absolute: relative checkpoint paths lie in it."""
+    containers: Containers = Containers()
+    """How the nodes run containers."""
+    max_log_bytes: int = 50_000_000
+    """Bytes of a program's output that are kept."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +108,8 @@ class Outcome:
     """Host and process that ran it."""
     log: str | None = None
     """Key of its log."""
+    resumed_from: str | None = None
+    """The checkpoint that it went on from."""
 
 
 @dataclass(frozen=True)

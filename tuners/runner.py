@@ -22,13 +22,12 @@ import ray
 from tuners.bell import Bell, wait
 from tuners.jobrun import JobRun
 from tuners.loading import load
-from tuners.messages import Batch, Outcome, Report, Stop
+from tuners.messages import Batch, Containers, Outcome, Report, Stop
 from tuners.names import NAMESPACE, RUNNER
-from tuners.others import Others
 from tuners.pool import Pool, Worker, shape_of
 from tuners.sharing import Shares, demand
 from tuners.writer import Writer
-from tunesmith.domain import CommandTool, Job, JobState, Parameter, Scalar, Trial
+from tunesmith.domain import CommandTool, Job, JobState, Parameter, ProgramTool, Scalar
 from tunesmith.errors import LeaseLost, TunesmithError
 from tunesmith.journal import keep_journal
 from tunesmith.settings import Settings, load_settings
@@ -46,6 +45,20 @@ STOP_S = 15.0
 """Seconds that running trials have to end when the platform shuts down."""
 
 
+def told_to_workers(settings: Settings) -> dict[str, Any]:
+    """The settings that go with every batch, as workers read none themselves."""
+    return {
+        "data_dir": str(settings.data_dir.absolute()),
+        "max_log_bytes": settings.max_log_bytes,
+        "containers": Containers(
+            engine=settings.container_engine,
+            options=settings.container_options,
+            pull=settings.container_pull,
+            auth_file=None if settings.registry_auth_file is None else str(settings.registry_auth_file),
+        ),
+    }
+
+
 class Runner:
     """Runs jobs. Every method is called through Ray; the loop below does the writing."""
 
@@ -55,6 +68,7 @@ class Runner:
         keep_journal(self.settings, "runner")
         self.store = open_store(self.settings.database)
         self.owner, self.warm = owner, warm_workers
+        self.told = told_to_workers(self.settings)
         self.runs: dict[str, JobRun] = {}
         self.thinkers: dict[str, ThreadPoolExecutor] = {}
         self.changed, self.ended = Bell(), Bell()
@@ -208,7 +222,7 @@ class Runner:
 
     def _load(self, job: Job) -> JobRun:
         with self.store.read() as tx:
-            return load(tx, job, shape_of, partial(self.writer.reserve, job))
+            return load(tx, job, shape_of, partial(self.writer.reserve, job), self.writer.claim)
 
     async def _account(self, worker: Worker, incarnation: str, outcomes: list[Outcome]) -> None:
         """Close a worker's last batch: outcomes as they are, and what it was given but did not answer for goes back."""
@@ -252,11 +266,12 @@ class Runner:
         return None
 
     def _take(self, run: JobRun, sharing: int, exchange_s: float) -> Batch | None:
-        return run.take(sharing, self.settings.artifacts, self.settings.terminate_grace_s, exchange_s)
+        batch = run.take(sharing, self.settings.artifacts, self.settings.terminate_grace_s, exchange_s)
+        return None if batch is None else replace(batch, **self.told)
 
     def _expect(self, worker: Worker, run: JobRun, pruned: int | None) -> None:
         """A pruned evaluation has to end soon: a function in a long call of C does not hear of it, and is killed."""
-        if pruned is None or isinstance(run.experiment.spec.tool, CommandTool):
+        if pruned is None or isinstance(run.experiment.spec.tool, CommandTool | ProgramTool):
             worker.pruned, worker.deadline = None, worker.limit
         elif worker.pruned != pruned:
             worker.pruned, worker.deadline = pruned, min(worker.limit, time.monotonic() + PRUNED_S)
@@ -317,8 +332,6 @@ class Runner:
             for run in list(self.runs.values()):
                 try:
                     await self._flush(run)
-                    if run.search.listed:  # it should not try what somebody else tries already
-                        await self._learn(run)
                 except Exception:
                     log.exception("job %s could not be written; trying again", run.job.id)
             self._kill_the_deaf()
@@ -356,8 +369,9 @@ class Runner:
             try:
                 await asyncio.to_thread(self.pool.look)
                 await self._renew()
-                for run in list(self.runs.values()):
-                    await self._learn(run)
+                for run in self.runs.values():
+                    if run.others is not None:
+                        self._spawn(self._think(run, self.writer.look, run))
             except Exception:
                 log.exception("the leases could not be renewed; trying again")
 
@@ -377,17 +391,6 @@ class Runner:
             elif run.ending in (None, JobState.PAUSED):  # a pause can be taken back, or become a stop
                 run.ending = JobState(job.wanted) if job.wanted else None
                 self._notify()
-
-    async def _learn(self, run: JobRun) -> None:
-        """Tell a search of trials that are not its job's."""
-        if run.others is not None and self.writer.healthy:
-            changed = await asyncio.to_thread(self._changed, run.others)
-            if changed:
-                await self._think(run, run.learn, changed)
-
-    def _changed(self, others: Others) -> list[Trial]:
-        with self.store.read() as tx:
-            return others.changed(tx)
 
     def _recount(self) -> None:
         """Tell the pool how many workers of which shape could be used."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from tunesmith.client import Client, Experiment, Job, JobEvent, TrialToRun
+    from tunesmith.client import Client, Experiment, Job, JobEvent, TrainingHandle, TrialToRun
     from tunesmith.domain import Compute, Constraint, Objective, Parameter, Pruner, Resources
     from tunesmith.errors import (
         AsksWhileRunning,
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         Conflict,
         ConnectionFailed,
         DatabaseUnavailable,
+        DependedOn,
         Exhausted,
         ExperimentArchived,
         ExperimentNotFound,
@@ -28,21 +29,28 @@ if TYPE_CHECKING:
         IdempotencyMismatch,
         Internal,
         InvalidBody,
+        InvalidChannel,
         InvalidCursor,
         InvalidOptimizer,
+        InvalidSchedule,
         InvalidSettings,
+        InvalidSignature,
         InvalidSpace,
         JobActive,
         JobNotFound,
         LeaseLost,
         MethodNotAllowed,
+        NameTaken,
         NodeTypeUnavailable,
         NotFound,
+        NotificationNotFound,
         NoTool,
+        NotSent,
         PayloadTooLarge,
         StateForbids,
         StorageUnavailable,
         TooManyRequests,
+        TrainingNotFound,
         TrialFinished,
         TrialNotFound,
         TrialTaken,
@@ -54,14 +62,16 @@ if TYPE_CHECKING:
     from tunesmith.schemas.jobs import JobAnswer
     from tunesmith.schemas.requests import ExperimentRequest, OptimizerRequest
     from tunesmith.schemas.trials import TrialAnswer
+    from tunesmith.webhook import verify_webhook
 
 _HOMES = {
-    "tunesmith.client": ("Client", "Experiment", "Job", "JobEvent", "TrialToRun"),
+    "tunesmith.client": ("Client", "Experiment", "Job", "JobEvent", "TrainingHandle", "TrialToRun"),
     "tunesmith.domain": ("Compute", "Constraint", "Objective", "Parameter", "Pruner", "Resources"),
     "tunesmith.schemas.experiments": ("ExperimentAnswer", "ExperimentDetail"),
     "tunesmith.schemas.jobs": ("JobAnswer",),
     "tunesmith.schemas.requests": ("ExperimentRequest", "OptimizerRequest"),
     "tunesmith.schemas.trials": ("TrialAnswer",),
+    "tunesmith.webhook": ("verify_webhook",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -74,6 +84,7 @@ __all__ = [
     "ConnectionFailed",
     "Constraint",
     "DatabaseUnavailable",
+    "DependedOn",
     "Exhausted",
     "Experiment",
     "ExperimentAnswer",
@@ -86,9 +97,12 @@ __all__ = [
     "IdempotencyMismatch",
     "Internal",
     "InvalidBody",
+    "InvalidChannel",
     "InvalidCursor",
     "InvalidOptimizer",
+    "InvalidSchedule",
     "InvalidSettings",
+    "InvalidSignature",
     "InvalidSpace",
     "Job",
     "JobActive",
@@ -97,9 +111,12 @@ __all__ = [
     "JobNotFound",
     "LeaseLost",
     "MethodNotAllowed",
+    "NameTaken",
     "NoTool",
     "NodeTypeUnavailable",
     "NotFound",
+    "NotSent",
+    "NotificationNotFound",
     "Objective",
     "OptimizerRequest",
     "Parameter",
@@ -109,6 +126,8 @@ __all__ = [
     "StateForbids",
     "StorageUnavailable",
     "TooManyRequests",
+    "TrainingHandle",
+    "TrainingNotFound",
     "TrialAnswer",
     "TrialFinished",
     "TrialNotFound",
@@ -118,6 +137,7 @@ __all__ = [
     "Unauthenticated",
     "Unavailable",
     "__version__",
+    "verify_webhook",
 ]
 
 

@@ -6,13 +6,18 @@
     │   ├── InvalidSpace           INVALID_SPACE
     │   ├── InvalidOptimizer       INVALID_OPTIMIZER
     │   │   └── GridTooLarge       GRID_TOO_LARGE
-    │   └── InvalidCursor          INVALID_CURSOR
+    │   ├── InvalidCursor          INVALID_CURSOR
+    │   ├── InvalidSchedule        INVALID_SCHEDULE
+    │   └── InvalidChannel         INVALID_CHANNEL
     ├── Unauthenticated (401)      UNAUTHENTICATED
+    │   └── InvalidSignature       INVALID_SIGNATURE     (receivers of webhooks only)
     ├── Forbidden (403)            FORBIDDEN
     ├── NotFound (404)             NOT_FOUND
     │   ├── ExperimentNotFound     EXPERIMENT_NOT_FOUND
     │   ├── JobNotFound            JOB_NOT_FOUND
-    │   └── TrialNotFound          TRIAL_NOT_FOUND
+    │   ├── TrialNotFound          TRIAL_NOT_FOUND
+    │   ├── TrainingNotFound       TRAINING_NOT_FOUND
+    │   └── NotificationNotFound   NOTIFICATION_NOT_FOUND
     ├── MethodNotAllowed (405)     METHOD_NOT_ALLOWED
     ├── Conflict (409)             CONFLICT
     │   ├── JobActive              JOB_ACTIVE
@@ -25,8 +30,11 @@
     │   ├── Exhausted              EXHAUSTED
     │   ├── TrialFinished          TRIAL_FINISHED
     │   ├── TrialTaken             TRIAL_TAKEN
+    │   ├── NameTaken              NAME_TAKEN
+    │   ├── DependedOn             DEPENDED_ON
     │   └── LeaseLost              LEASE_LOST
     ├── PayloadTooLarge (413)      PAYLOAD_TOO_LARGE
+    ├── NotSent (424)              NOT_SENT
     ├── TooManyRequests (429)      TOO_MANY_REQUESTS
     ├── Internal (500)             INTERNAL
     ├── Unavailable (503)          UNAVAILABLE
@@ -114,6 +122,18 @@ class InvalidCursor(BadRequest):
     code = "INVALID_CURSOR"
 
 
+class InvalidSchedule(BadRequest):
+    """The schedule or its time zone is invalid."""
+
+    code = "INVALID_SCHEDULE"
+
+
+class InvalidChannel(BadRequest):
+    """The channel is none that notifications could be sent to."""
+
+    code = "INVALID_CHANNEL"
+
+
 class GridTooLarge(InvalidOptimizer):
     """The grid has too many points."""
 
@@ -124,6 +144,12 @@ class Unauthenticated(TunesmithError):
     """Sign in, or send a bearer token."""
 
     code, status = "UNAUTHENTICATED", 401
+
+
+class InvalidSignature(Unauthenticated):
+    """The webhook's signature is missing, wrong, or too old."""
+
+    code = "INVALID_SIGNATURE"
 
 
 class Forbidden(TunesmithError):
@@ -156,6 +182,18 @@ class TrialNotFound(NotFound):
     """The experiment has no trial of that number."""
 
     code = "TRIAL_NOT_FOUND"
+
+
+class TrainingNotFound(NotFound):
+    """No training job has that id."""
+
+    code = "TRAINING_NOT_FOUND"
+
+
+class NotificationNotFound(NotFound):
+    """No notification has that id."""
+
+    code = "NOTIFICATION_NOT_FOUND"
 
 
 class MethodNotAllowed(TunesmithError):
@@ -235,6 +273,18 @@ class NodeTypeUnavailable(Conflict):
     code = "NODE_TYPE_UNAVAILABLE"
 
 
+class NameTaken(Conflict):
+    """Another one has this name; choose another name."""
+
+    code = "NAME_TAKEN"
+
+
+class DependedOn(Conflict):
+    """Other training jobs depend on it; change or delete these first."""
+
+    code = "DEPENDED_ON"
+
+
 class LeaseLost(Conflict):
     """The job is no longer held under this lease."""
 
@@ -245,6 +295,12 @@ class PayloadTooLarge(TunesmithError):
     """The request body is too large."""
 
     code, status = "PAYLOAD_TOO_LARGE", 413
+
+
+class NotSent(TunesmithError):
+    """The channel did not take the notification."""
+
+    code, status = "NOT_SENT", 424
 
 
 class TooManyRequests(TunesmithError):

@@ -10,13 +10,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from tunesmith.channels import well_known_channels
+from tunesmith.domain.notification import STATUSES, Channel, ChannelName, Rule
 from tunesmith.errors import InvalidSettings
 
 PREFIX = "TUNESMITH_"
-SECRET = frozenset({"api_key", "database_url"})
+SECRET = frozenset({"api_key", "database_url", "channels", "notify", "webhook_secret"})
 """Settings whose values are never shown."""
+LISTS = frozenset({"node_types", "container_options"})
+"""Settings that are lists: JSON, or words with commas between."""
+OBJECTS: Mapping[str, str] = {
+    "prices": '{"t3.large": 0.0832}',
+    "channels": '{"team": "slack://..."}',
+    "notify": '[{"channel": "team", "on": ["failed"]}]',
+}
+"""Settings that are JSON, each with an example."""
 TRIAL_VARIABLES = (
     "METRICS", "JOB_ID", "TRIAL_NUMBER", "EXPERIMENT_ID", "TRIAL_DIR", "EXIT_CODE", "ATTEMPT",
     "REPEAT", "CHECKPOINT", "STEP", "STEPS",
@@ -71,12 +81,43 @@ class Settings(BaseModel):
     """Largest grid that a job may ask for."""
     terminate_grace_s: float = Field(default=5.0, ge=0)
     """Seconds between TERM and KILL when a trial is stopped."""
+    max_log_bytes: int = Field(default=50_000_000, ge=10_000)
+    """Bytes of the output of a training job's attempt that are kept: the newest, and a little of the beginning."""
+    container_engine: str | None = None
+    """Container engine of the nodes, as a command with any options of its own; unset: podman or docker, as found."""
+    container_options: tuple[str, ...] = ()
+    """More options of the engine's `run` (JSON list), for instance `["--network=host"]`."""
+    container_pull: Literal["missing", "always", "never"] = "missing"
+    """When a node fetches an image: when it has none, always, or never."""
+    registry_auth_file: Path | None = None
+    """File on the nodes with the credentials of registries: what `podman login` or `docker login` writes."""
     prices: Mapping[str, float] = {}
     """Price of a node per hour by instance type (JSON object), `*` for any other: what trials cost is kept then."""
     node_types: tuple[str, ...] = ()
     """Instance types that the cluster can start (JSON list), besides those that it has."""
+    channels: Mapping[ChannelName, Channel] = {}
+    """Where notifications can go (JSON object): name -> apprise URL, or {"url": ..., "secret": ...}."""
+    notify: tuple[Rule, ...] = ()
+    """Who is told of the status of all training jobs (JSON list): [{"channel": "slack", "on": ["failed"]}]."""
+    webhook_secret: str | None = Field(default=None, min_length=16)
+    """Signs what webhooks get that have no secret of their own."""
+    retention_executions_days: float | None = Field(default=None, gt=0)
+    """Days that executions of training jobs are kept after they ended, with their logs and files; unset: for ever."""
+    retention_logs_days: float | None = Field(default=None, gt=0)
+    """Days that the logs of their executions are kept; unset: as long as the executions."""
+    retention_events_days: float | None = Field(default=None, gt=0)
+    """Days that the events of jobs are kept after these ended; unset: for ever."""
+    archive: bool = True
+    """Whether executions are written to a Parquet file in the storage before they are removed."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """How much the server's own log says."""
+
+    @field_validator("channels", mode="before")
+    @classmethod
+    def _plain_urls(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        return {name: {"url": value} if isinstance(value, str) else value for name, value in given.items()}
 
     @property
     def database(self) -> str:
@@ -126,9 +167,10 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) ->
     values: dict[str, Any] = {}
     for name in Settings.model_fields:
         if (raw := environ.get(PREFIX + name.upper())) not in (None, ""):
-            values[name] = _split(raw) if name == "node_types" else _object(name, raw) if name == "prices" else raw
+            values[name] = _split(name, raw) if name in LISTS else _object(name, raw) if name in OBJECTS else raw
     if "ray_address" not in values and environ.get("RAY_ADDRESS"):
         values["ray_address"] = environ["RAY_ADDRESS"]
+    _add_well_known(values, well_known_channels(environ))
     values |= {name: value for name, value in overrides.items() if value is not None}
     try:
         return Settings(**values)
@@ -136,7 +178,8 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) ->
         first = error.errors()[0]
         name = PREFIX + str(first["loc"][0]).upper()
         shown = "..." if first["loc"][0] in SECRET else repr(first["input"])
-        raise InvalidSettings(f"{name}={shown}: {first['msg']}", variable=name) from None
+        where = "".join(f"{part}: " for part in first["loc"][1:])
+        raise InvalidSettings(f"{name}={shown}: {where}{first['msg']}", variable=name) from None
 
 
 def secret_token() -> str:
@@ -154,14 +197,24 @@ def _refuse_unknown(environ: Mapping[str, str]) -> None:
             raise InvalidSettings(f"{name} is no setting{hint}", variable=name)
 
 
-def _split(raw: str) -> Any:
+def _add_well_known(values: dict[str, Any], channels: Mapping[str, str]) -> None:
+    """Add channels that other variables make, each told of every status unless a rule says more about it."""
+    known, rules = values.get("channels", {}), values.get("notify", [])
+    if not channels or not isinstance(known, dict) or not isinstance(rules, list):
+        return  # what is no object or list is refused when the settings are made
+    ruled = [rule.get("channel") for rule in rules if isinstance(rule, dict)]
+    more = [{"channel": name, "on": STATUSES} for name in channels if name not in ruled]
+    values |= {"channels": {**channels, **known}, "notify": [*rules, *more]}
+
+
+def _split(name: str, raw: str) -> Any:
     if not raw.startswith("["):
         return tuple(part.strip() for part in raw.split(",") if part.strip())
     try:
         return json.loads(raw)
     except ValueError as error:
-        name = PREFIX + "NODE_TYPES"
-        raise InvalidSettings(f"{name}={raw!r} is no JSON list: {error}", variable=name) from error
+        variable = PREFIX + name.upper()
+        raise InvalidSettings(f"{variable}={raw!r} is no JSON list: {error}", variable=variable) from error
 
 
 def _object(name: str, raw: str) -> Any:
@@ -169,8 +222,9 @@ def _object(name: str, raw: str) -> Any:
         return json.loads(raw)
     except ValueError as error:
         variable = PREFIX + name.upper()
+        shown = "..." if name in SECRET else repr(raw)
         raise InvalidSettings(
-            f'{variable}={raw!r} is no JSON object: {error}; write {{"t3.large": 0.0832}}', variable=variable
+            f"{variable}={shown} is no JSON: {error}; write {OBJECTS[name]}", variable=variable
         ) from error
 
 

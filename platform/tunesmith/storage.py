@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,43 @@ class Storage:
             with filesystem.open_output_stream(f"{prefix}/{key}") as stream:
                 stream.write(data)
 
+    def copy(self, key: str, other: str) -> None:
+        """Copy what lies under a key to another one, within the storage. Raises StorageUnavailable."""
+        with _translated():
+            if self.local is not None:
+                (self.local / other).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(self.local / key, self.local / other)
+                return
+            filesystem, prefix = self._filesystem()
+            filesystem.copy_file(f"{prefix}/{key}", f"{prefix}/{other}")
+
+    def remove(self, key: str) -> None:
+        """Take away what lies under a key, if anything does. Raises StorageUnavailable."""
+        with _translated(), suppress(FileNotFoundError):
+            if self.local is not None:
+                (self.local / key).unlink()
+                return
+            filesystem, prefix = self._filesystem()
+            filesystem.delete_file(f"{prefix}/{key}")
+
+    def remove_all(self, prefix: str) -> None:
+        """Take away everything under a prefix. Raises StorageUnavailable."""
+        with _translated(), suppress(FileNotFoundError):
+            if self.local is not None:
+                shutil.rmtree(self.local / prefix)
+                return
+            filesystem, root = self._filesystem()
+            filesystem.delete_dir(f"{root}/{prefix}")
+
+    def delete(self, prefix: str) -> None:
+        """Take away everything below a key prefix, if there is anything. Raises StorageUnavailable."""
+        with _translated(), suppress(FileNotFoundError):
+            if self.local is not None:
+                shutil.rmtree(self.local / prefix)
+                return
+            filesystem, root = self._filesystem()
+            filesystem.delete_dir(f"{root}/{prefix.rstrip('/')}")
+
     def check(self) -> None:
         """Raise StorageUnavailable unless something can be written."""
         with _translated():
@@ -86,9 +124,19 @@ class Storage:
         return filesystem, prefix.rstrip("/")
 
 
+def experiment_key(experiment_id: int) -> str:
+    """The key prefix of everything that an experiment's trials leave."""
+    return f"experiments/{experiment_id}"
+
+
 def trial_key(experiment_id: int, number: int) -> str:
     """The key prefix of a trial's log and files."""
-    return f"experiments/{experiment_id}/trials/{number // 1000:04d}/{number}"
+    return f"{experiment_key(experiment_id)}/trials/{number // 1000:04d}/{number}"
+
+
+def run_key(experiment_id: int, run: int | str) -> str:
+    """The key prefix of what the attempts of one execution share."""
+    return f"experiments/{experiment_id}/runs/{run}"
 
 
 def _read_file(path: Path, offset: int) -> Iterator[bytes]:

@@ -17,6 +17,12 @@ JobId = Annotated[
         min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$", description="`job_id`.", examples=["job-3f9c0a1b2d4e"]
     ),
 ]
+TrainingId = Annotated[
+    str,
+    Path(
+        min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$", description="`job_id`.", examples=["train-a1b2c3d4"]
+    ),
+]
 TrialNumber = Annotated[int, Path(ge=0, le=MAX_INTEGER, description="The trial's `number`.", examples=[0])]
 Cursor = Annotated[
     str | None, Query(max_length=500, description="`next_cursor` of the page before; leave it out for the first page.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,11 +26,13 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from serve_app.app import build
-from tunesmith.domain import JobState
+from tunesmith.domain import ExperimentSpec, JobState, ProgramTool, Space, TrainingPlan
+from tunesmith.services import trainings
 from tunesmith.settings import Settings
 from tunesmith.store import Store, open_store
 from tunesmith.testing import finished_trial, memory_store, new_experiment, queued_job, running_job
 from tunesmith.testing.postgres import PostgresServer
+from tunesmith.testing.training_contract import claim, finish
 
 load_all_checks()
 CHECKS = [
@@ -77,6 +80,7 @@ def on_postgres(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFacto
 def document(store: Store, path: Path) -> Iterator[Any]:
     """The OpenAPI document of a service that has something to show, and its generated ids sometimes real ones."""
     ended, steered = history(store), queued_job(store, new_experiment(store)).id
+    trained, trainable = executed(store), executed(store)
     config = SchemathesisConfig(
         projects=ProjectsConfig(default=ProjectConfig(generation=GenerationConfig(allow_x00=True)))
     )
@@ -89,7 +93,10 @@ def document(store: Store, path: Path) -> Iterator[Any]:
         given = str((parameters or {}).get("job_id", ""))
         if parameters and (len(given) % 2 or given in ("running", "queued", "failed")):  # these are lists, not ids
             # A stream of a job that has not ended would never end.
-            return parameters | {"job_id": ended if context.operation.method == "get" else steered}
+            looked_at, acted_on = (
+                (trained, trainable) if context.operation.path.startswith("/jobs/") else (ended, steered)
+            )
+            return parameters | {"job_id": looked_at if context.operation.method == "get" else acted_on}
         return parameters
 
     yield schema
@@ -103,6 +110,17 @@ def history(store: Store) -> str:
         tx.record(job.id, str(job.lease_token), experiment, [finished_trial(job, n, n, -n) for n in range(5)])
         tx.end_lease(job.id, str(job.lease_token), JobState.SUCCEEDED)
     return job.id
+
+
+def executed(store: Store) -> str:
+    """A training job that has run."""
+    name = secrets.token_hex(4)
+    spec = ExperimentSpec(tool_name=name, tool=ProgramTool(command=("true",)), space=Space(parameters=()))
+    with store.write() as tx:
+        training = trainings.create(tx, name, spec, TrainingPlan())
+    (job,) = [job for job in claim(store) if job.training_id == training.id]
+    finish(store, job)
+    return training.id
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)

@@ -59,6 +59,13 @@ def test_every_operation_of_the_contract_is_there(document: dict[str, Any]) -> N
         "POST /api/v1/functions",
         "GET /health",
         "GET /ready",
+        "POST /jobs",
+        "GET /jobs",
+        *(f"{method} /jobs/{{job_id}}" for method in ("GET", "PUT", "DELETE")),
+        *(f"POST /jobs/{{job_id}}/{step}" for step in ("retry", "run", "cancel", "pause", "resume")),
+        "GET /jobs/{job_id}/executions",
+        "GET /jobs/{job_id}/logs",
+        "GET /stats",
     }
 
 
@@ -88,7 +95,7 @@ def test_every_refusal_is_documented_with_the_one_error_body(document: dict[str,
         assert {"400", "500", "503"} <= statuses, path
         assert ("404" in statuses) == ("{" in path), path
         assert ("413" in statuses) == ("requestBody" in operation), path
-        assert ("409" in statuses) == (method == "post"), path
+        assert ("409" in statuses) == (method in ("post", "put", "delete")), path
         assert "422" not in statuses, path
         for status, response in operation["responses"].items():
             if status >= "400":

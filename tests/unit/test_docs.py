@@ -53,7 +53,7 @@ def commands(group: TyperGroup, *path: str) -> Iterator[str]:
     for name, command in group.commands.items():
         if isinstance(command, TyperGroup):
             yield from commands(command, *path, name)
-        else:
+        if not isinstance(command, TyperGroup) or command.invoke_without_command:
             yield " ".join((*path, name))
 
 

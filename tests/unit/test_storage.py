@@ -45,6 +45,14 @@ def test_what_grows_is_read_as_far_as_it_is(storage: Storage) -> None:
     assert b"".join(storage.read("a/log", offset=4)) == b"two\n"
 
 
+def test_everything_under_a_prefix_goes_and_nothing_else(storage: Storage) -> None:
+    for key in ("a/1/log.txt", "a/2/log.txt", "ab/log.txt"):
+        storage.write(key, b"x")
+    storage.remove_all("a")
+    storage.remove_all("nothing")
+    assert [b"".join(storage.read(key)) for key in ("a/1/log.txt", "a/2/log.txt", "ab/log.txt")] == [b"", b"", b"x"]
+
+
 def test_a_root_that_can_be_written_passes_the_check_and_stays_empty(storage: Storage) -> None:
     storage.check()
     assert storage.local is not None

@@ -239,7 +239,7 @@ def _remove_spare() -> None:
 
 def _rename(live: Path, kept: Path) -> None:
     """Put a directory in the place of another; its content is on the disk before it has its name."""
-    for path in _files(live):
+    for path in files(live):
         with path.open("rb") as stream:
             os.fsync(stream.fileno())
     old = kept.with_name(REPLACED)
@@ -253,7 +253,7 @@ def _rename(live: Path, kept: Path) -> None:
 def _upload(storage: Storage, key: str, live: Path) -> None:
     storage.write(f"{key}.json", b"")  # an earlier attempt's files are overwritten
     sizes = {}
-    for path in _files(live):
+    for path in files(live):
         name = path.relative_to(live).as_posix()
         sizes[name] = path.stat().st_size
         storage.upload(path, f"{key}/{name}")
@@ -265,16 +265,21 @@ def _download(storage: Storage, key: str, live: Path) -> bool:
     if not manifest:
         return False
     for name, size in json.loads(manifest).items():
-        path = live / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as stream:
-            written = sum(stream.write(chunk) for chunk in storage.read(f"{key}/{name}"))
+        written = download_file(storage, f"{key}/{name}", live / name)
         if written != size:
             raise NoCheckpoint(f"the checkpoint {key} is not whole: {name} has {written} of {size} bytes")
     return True
 
 
-def _files(directory: Path) -> Iterator[Path]:
+def download_file(storage: Storage, key: str, path: Path) -> int:
+    """Copy one file from the storage; answers how many bytes it has there. Raises OSError, StorageUnavailable."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as stream:
+        return sum(stream.write(chunk) for chunk in storage.read(key))
+
+
+def files(directory: Path) -> Iterator[Path]:
+    """The files below a directory, no links."""
     for root, _directories, names in os.walk(directory):
         for name in names:
             path = Path(root, name)

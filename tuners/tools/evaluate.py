@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import cast
 
 from tuners.messages import Batch, Evaluation, Outcome, Stop
-from tuners.tools import checkpoints, command, function, repeats
+from tuners.tools import checkpoints, command, function, program, repeats
 from tuners.tools.outcome import failure
 from tuners.tools.repeats import Watch
-from tunesmith.domain import CommandTool, Parameter, Scalar, utcnow
+from tunesmith.domain import CommandTool, Parameter, ProgramTool, Scalar, utcnow
 from tunesmith.errors import StorageUnavailable
 from tunesmith.storage import Storage, trial_key
 
@@ -26,6 +26,8 @@ def evaluate(batch: Batch, evaluation: Evaluation, watch: Watch, suggest: Sugges
     """
     if isinstance(batch.spec.tool, CommandTool):
         return command.evaluate(batch, evaluation, watch)
+    if isinstance(batch.spec.tool, ProgramTool):
+        return program.evaluate(batch, evaluation, watch)
     return around(batch, evaluation, watch, lambda look: function.evaluate(batch, evaluation, look, suggest=suggest))
 
 

@@ -5,7 +5,9 @@ the process that forked it, some 240 MB for a Ray worker); it outlives the worke
 however the worker died, because its socket then closes; and whatever a command leaves behind becomes its child, also
 what left the command's process group, so that it can end that too.
 
-Messages of the worker: `start` with three descriptors (the request, stdout, stderr), `stop <grace seconds>`.
+Messages of the worker: `start` with descriptors (the request, stdin, stdout, stderr, and perhaps one that is held until
+nothing of the command is left: a lock), `stop <grace seconds>`. A request may name a command that cleans up afterwards,
+for what is no child of this process: containers.
 """
 
 import contextlib
@@ -19,11 +21,15 @@ import sys
 import time
 from typing import Any
 
+Streams = tuple[int, int, int]
+"""Descriptors: stdin, stdout, stderr."""
 PR_SET_CHILD_SUBREAPER = 36
 POLL_S = 0.01
 """Seconds between two looks at a group that was asked to end."""
 CLEAN_S = 5.0
 """Seconds that killed processes have to be gone; one that hangs in the kernel is left."""
+CLEANUP_S = 60.0
+"""Seconds that the command that cleans up may take."""
 
 
 def main() -> None:
@@ -35,7 +41,7 @@ def main() -> None:
     worker.set_inheritable(False)
     while True:
         try:
-            message, descriptors, _flags, _address = socket.recv_fds(worker, 64, 3)
+            message, descriptors, _flags, _address = socket.recv_fds(worker, 64, 5)
         except ConnectionResetError:  # it died with an answer of ours unread
             return
         if not message:
@@ -44,36 +50,38 @@ def main() -> None:
             continue  # `stop` for a command that had just ended
         for descriptor in descriptors:
             os.set_inheritable(descriptor, False)
-        request_fd, stdout, stderr = descriptors
+        request_fd, stdin, stdout, stderr, *held = descriptors
         with os.fdopen(request_fd, "rb") as stream:
             data = stream.read()
-        serve(worker, data, stdout, stderr)
+        serve(worker, data, (stdin, stdout, stderr))
+        for descriptor in held:
+            os.close(descriptor)
 
 
-def serve(worker: socket.socket, data: bytes, stdout: int, stderr: int) -> None:
+def serve(worker: socket.socket, data: bytes, streams: Streams) -> None:
     """Start the command, tell its process id, wait for it, tell how it ended."""
     started = time.monotonic()
     try:
-        pid = spawn(json.loads(data), stdout, stderr)
+        request = json.loads(data)
+        pid = spawn(request, streams)
     except (OSError, ValueError) as error:
         number, file = getattr(error, "errno", None) or 22, getattr(error, "filename", None) or str(error)
         tell(worker, {"errno": number, "file": file})
         return
     finally:
-        os.close(stdout)
-        os.close(stderr)
+        for stream in streams:
+            os.close(stream)
     tell(worker, {"pid": pid})
-    command = Command(worker, pid)
+    command = Command(worker, pid, request)
     command.wait()
     assert command.status is not None
-    usage = command.usage
     tell(
         worker,
         {
             "exit_code": os.waitstatus_to_exitcode(command.status),
             "wall_time_s": command.ended_at - started,
-            "cpu_time_s": usage.ru_utime + usage.ru_stime,
-            "max_rss_bytes": usage.ru_maxrss * 1024,
+            "cpu_time_s": command.cpu_time_s,
+            "max_rss_bytes": command.max_rss_bytes,
         },
     )
 
@@ -81,10 +89,13 @@ def serve(worker: socket.socket, data: bytes, stdout: int, stderr: int) -> None:
 class Command:
     """A running command, the leader of its process group."""
 
-    def __init__(self, worker: socket.socket, pid: int) -> None:
+    def __init__(self, worker: socket.socket, pid: int, request: dict[str, Any]) -> None:
         self.worker, self.pid = worker, pid
+        self.cleanup: list[str] = request["cleanup"]
+        self.environment = request["env"]
         self.status: int | None = None
-        self.usage: Any = None
+        self.gone: set[int] = set()
+        self.cpu_time_s, self.max_rss_bytes = 0.0, 0
         self.ended_at = 0.0
 
     def wait(self) -> None:
@@ -101,7 +112,12 @@ class Command:
         os.close(leader)
         self.signal(signal.SIGKILL)  # also after a normal end: what it left in the background goes with it
         self.reap(block=True)
+        if self.cleanup:
+            self.clean_up()
+            self.settle()
         self.clean()
+        if self.cleanup:  # what it was about to make when it was killed
+            self.clean_up()
 
     def terminate(self, grace_s: float) -> None:
         """Ask the group to end, and wait for all of it, as the leader may be a shell that is gone at once."""
@@ -131,8 +147,34 @@ class Command:
                 return
             if pid == 0:
                 return
+            self.gone.add(pid)
             if pid == self.pid:
-                self.status, self.usage, self.ended_at = status, usage, time.monotonic()
+                self.status, self.ended_at = status, time.monotonic()
+            if pid == self.pid or self.cleanup:  # a container is no child of the command, but of this process
+                self.cpu_time_s += usage.ru_utime + usage.ru_stime
+                self.max_rss_bytes = max(self.max_rss_bytes, usage.ru_maxrss * 1024)
+
+    def clean_up(self) -> None:
+        """Run the command that cleans up, whatever comes of it."""
+        null = os.open(os.devnull, os.O_RDWR)
+        request = {"args": self.cleanup, "cwd": "/", "env": self.environment}
+        try:
+            pid = spawn(request, (null, null, null))
+        except OSError:
+            return
+        finally:
+            os.close(null)
+        deadline = time.monotonic() + CLEANUP_S
+        while pid not in self.gone and time.monotonic() < deadline:
+            self.reap(block=False)
+            time.sleep(POLL_S)
+
+    def settle(self) -> None:
+        """Let what watched over the container end by itself, as it tidies up too."""
+        deadline = time.monotonic() + CLEAN_S
+        while children() and time.monotonic() < deadline:
+            self.reap(block=False)
+            time.sleep(POLL_S)
 
     def clean(self) -> None:
         """End what left the process group; each death may bring up further children."""
@@ -154,21 +196,19 @@ def children() -> list[int]:
         return []
 
 
-def spawn(request: dict[str, Any], stdout: int, stderr: int) -> int:
+def spawn(request: dict[str, Any], streams: Streams) -> int:
     """Fork and execute, in a session and process group of its own; raises OSError or ValueError when that fails."""
-    null = os.open(os.devnull, os.O_RDONLY)
     failed, failure = os.pipe()  # closed by a successful exec
     pid = os.fork()
     if pid == 0:
         try:
-            execute(request, (null, stdout, stderr))
+            execute(request, streams)
         except OSError as error:
             os.write(failure, json.dumps([error.errno, str(error.filename or request["args"][0])]).encode())
         except BaseException as error:
             os.write(failure, json.dumps([22, str(error)]).encode())
         finally:
             os._exit(127)
-    os.close(null)
     os.close(failure)
     with os.fdopen(failed, "rb") as stream:
         message = stream.read()
@@ -179,7 +219,7 @@ def spawn(request: dict[str, Any], stdout: int, stderr: int) -> int:
     return pid
 
 
-def execute(request: dict[str, Any], streams: tuple[int, int, int]) -> None:
+def execute(request: dict[str, Any], streams: Streams) -> None:
     """Become the command."""
     os.setsid()
     for target, source in enumerate(streams):

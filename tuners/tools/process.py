@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, Protocol
 
 TICK_S = 0.25
 """Seconds between two looks at a running command."""
@@ -43,28 +43,44 @@ class Ended:
     """Largest resident memory of any one of its processes, in bytes."""
 
 
+class Stream(Protocol):
+    """Anything with a file descriptor."""
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        ...
+
+
 def run_group(
     command: Sequence[str],
     cwd: Path,
     env: Mapping[str, str],
-    log: IO[bytes],
+    log: Stream,
     stdout: int | None = None,
     timeout_s: float | None = None,
     watch: Callable[[], str | None] = lambda: None,
     grace_s: float = 5.0,
+    stdin: Stream | None = None,
+    cleanup: Sequence[str] = (),
+    held: Stream | None = None,
 ) -> Ended:
     """Run a command to its end, with its output in `log` (or its stdout in the file descriptor `stdout`).
 
     `watch` is called every TICK_S seconds; a text that it returns ends the command. `grace_s`: seconds between TERM and
-    KILL, at most PRUNED_GRACE_S where the text is "pruned".
+    KILL, at most PRUNED_GRACE_S where the text is "pruned". `stdin`: what it reads, nothing unless given. `cleanup`: a
+    command that takes away what is left of it, also when this process is dead; `held`: a descriptor that stays open
+    until then.
 
     Raises:
         OSError: it cannot be started, or its launcher died.
     """
     launcher = _idle_launcher()
-    request = {"args": list(command), "cwd": str(cwd), "env": dict(env)}
+    request = {"args": list(command), "cwd": str(cwd), "env": dict(env), "cleanup": list(cleanup)}
+    out = log.fileno() if stdout is None else stdout
     try:
-        launcher.start(request, [log.fileno() if stdout is None else stdout, log.fileno()])
+        with open(os.devnull, "rb") as nothing:
+            streams = [(stdin or nothing).fileno(), out, log.fileno()]
+            launcher.start(request, streams if held is None else [*streams, held.fileno()])
     except OSError:
         _launchers.append(launcher)  # it is not to blame, and if it died that is seen
         raise
@@ -113,7 +129,7 @@ class Launcher:
             raise OSError(f"the launcher process did not start (exit code {started.returncode})")
 
     def start(self, request: Mapping[str, Any], descriptors: Sequence[int]) -> None:
-        """Start a command with these descriptors as stdout and stderr. Raises OSError when it cannot start."""
+        """Start a command with these descriptors (see launcher.py). Raises OSError when it cannot start."""
         # The request goes through a pipe, because a message of this socket has a size limit and an environment has not.
         read_end, write_end = os.pipe()
         with os.fdopen(write_end, "wb") as stream:

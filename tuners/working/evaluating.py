@@ -107,6 +107,8 @@ def _by_step(measured: Sequence[tuple[str, int, float]]) -> list[tuple[int, dict
 
 
 def _spec_of(info: ExperimentAnswer) -> ExperimentSpec:
+    if info.program is not None:
+        raise BadRequest(f"experiment {info.id} ({info.name!r}) is a training job's; the platform runs it by itself")
     answer = info.model_dump(mode="json", exclude_none=True)
     return ExperimentRequest.model_validate(
         {name: answer[name] for name in ExperimentRequest.model_fields if name in answer}

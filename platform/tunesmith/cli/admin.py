@@ -16,7 +16,7 @@ SECRET_IN_URL = re.compile(
     r"(?P<before>://[^/@:]*:)[^/@]*(?=@)|(?P<query>[?&][^=&]*(?:password|secret|token|key)[^=&]*=)[^&]*", re.I
 )
 
-SECRETS = ("api_key",)
+SECRETS = ("api_key", "channels", "notify", "webhook_secret")
 """Settings that are secret altogether."""
 
 
@@ -67,8 +67,10 @@ def masked(value: str) -> str:
 
 def _setting(present: Settings, name: str) -> dict[str, Any]:
     value = present.model_dump(mode="json")[name]
-    if isinstance(value, str):
-        value = "***" if name in SECRETS else masked(value)
+    if name in SECRETS:
+        value = "***" if value else value
+    elif isinstance(value, str):
+        value = masked(value)
     return {
         "variable": PREFIX + name.upper(),
         "value": value,

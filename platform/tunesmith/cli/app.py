@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -14,11 +15,15 @@ from tunesmith.cli import (
     doctor,
     exits,
     experiments,
+    housekeep,
     interchange,
     jobs,
+    notify,
     optuna_server,
     plot,
     server,
+    training_exchange,
+    trainings,
     work,
 )
 from tunesmith.cli.output import print_error
@@ -59,6 +64,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 database = typer.Typer(no_args_is_help=True, help="The database's tables: upgrade, current.", epilog=exits.EPILOG)
+all_jobs = typer.Typer(invoke_without_command=True, epilog=exits.EPILOG)
+notifications = typer.Typer(no_args_is_help=True, help="Notifications: list, resend, test.", epilog=exits.EPILOG)
 
 PLATFORM, WORK, RESULTS = "The platform", "Jobs", "Experiments and results"
 COMMANDS = (
@@ -68,9 +75,9 @@ COMMANDS = (
     ("optuna-server", optuna_server.optuna_server, PLATFORM),
     ("doctor", doctor.doctor, PLATFORM),
     ("settings", admin.settings, PLATFORM),
+    ("housekeep", housekeep.housekeep, PLATFORM),
     ("version", admin.version, PLATFORM),
     ("submit", jobs.submit, WORK),
-    ("jobs", jobs.list_jobs, WORK),
     ("job", jobs.show_job, WORK),
     ("watch", jobs.watch, WORK),
     ("logs", jobs.logs, WORK),
@@ -88,12 +95,38 @@ COMMANDS = (
     ("export", interchange.export, RESULTS),
     ("import", interchange.import_, RESULTS),
 )
+JOB_COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (
+    ("list", trainings.list_trainings),
+    ("show", jobs.show_job),
+    ("create", trainings.create),
+    ("update", trainings.update),
+    ("delete", trainings.delete),
+    ("run", trainings.run),
+    ("retry", jobs.retry),
+    ("cancel", jobs.cancel),
+    ("pause", jobs.pause),
+    ("resume", jobs.resume),
+    ("executions", trainings.executions),
+    ("logs", jobs.logs),
+    ("watch", jobs.watch),
+    ("validate", trainings.validate),
+    ("export", training_exchange.export),
+    ("import", training_exchange.import_),
+)
 
 for _name, _function, _panel in COMMANDS:
     app.command(_name, rich_help_panel=_panel, epilog=exits.EPILOG)(_function)
+for _name, _command in JOB_COMMANDS:
+    all_jobs.command(_name, epilog=exits.EPILOG)(_command)
+all_jobs.callback()(jobs.list_jobs)
+app.add_typer(all_jobs, name="jobs", rich_help_panel=WORK)
 database.command("upgrade", epilog=exits.EPILOG)(admin.upgrade)
 database.command("current", epilog=exits.EPILOG)(admin.current)
 app.add_typer(database, name="db", rich_help_panel=PLATFORM)
+notifications.command("list", epilog=exits.EPILOG)(notify.list_notifications)
+notifications.command("resend", epilog=exits.EPILOG)(notify.resend)
+notifications.command("test", epilog=exits.EPILOG)(notify.try_channel)
+app.add_typer(notifications, name="notify", rich_help_panel=WORK)
 
 
 def _print_version(asked: bool) -> None:

@@ -29,11 +29,9 @@ class Submission:
 
 def read_submission(path: str) -> Submission:
     """An experiment file, or one with `experiment`, `optimizer` and `priority`; `-` is stdin. Raises InvalidBody."""
-    document = _read(path)
+    document = read_document(path)
     if not isinstance(document, Mapping):
-        raise InvalidBody(
-            f"{path} holds {_kind(document)}; it should hold an experiment: an object with tool_name, ..."
-        )
+        raise InvalidBody(f"{path} holds {kind(document)}; it should hold an experiment: an object with tool_name, ...")
     if not isinstance(document.get("experiment"), Mapping):
         return Submission(document)
     if unknown := sorted(set(document) - WRAPPED):
@@ -49,11 +47,11 @@ def read_optimizer(given: str) -> Mapping[str, Any]:
         except ValueError as error:
             raise InvalidOptimizer(f"{given!r} is no JSON: {error}") from error
     if given == "-" or Path(given).is_file():
-        document = _read(given)
+        document = read_document(given)
         if isinstance(document, Mapping) and set(document) == {"optimizer"}:
             document = document["optimizer"]
         if not isinstance(document, Mapping):
-            raise InvalidOptimizer(f"{given} holds {_kind(document)}; it should hold an object with a type")
+            raise InvalidOptimizer(f"{given} holds {kind(document)}; it should hold an object with a type")
         return document
     inline = INLINE.fullmatch(given)
     if inline is None:
@@ -73,7 +71,8 @@ def _scalar(value: str) -> Any:
         return value
 
 
-def _read(path: str) -> Any:
+def read_document(path: str) -> Any:
+    """What a JSON or YAML file holds; `-` is stdin. Raises InvalidBody."""
     try:
         content = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -90,7 +89,8 @@ def _read(path: str) -> Any:
         raise InvalidBody(f"{path} is neither JSON nor YAML: {error}") from error
 
 
-def _kind(document: Any) -> str:
+def kind(document: Any) -> str:
+    """What it is, in words."""
     return "nothing" if document is None else f"a {type(document).__name__}"
 
 
@@ -98,6 +98,11 @@ class _Loader(yaml.SafeLoader):
     """YAML 1.1 takes `1e-5` for a string, for want of a dot; people who write a learning rate mean the number."""
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(?:\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
+class Dumper(yaml.SafeDumper):
+    """Writes what is read here as it was: the text `1e-5` gets quotes."""
+
+
+for _kind in (_Loader, Dumper):
+    _kind.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(?:\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+    )

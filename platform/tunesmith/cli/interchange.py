@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tunesmith.cli.options import ExperimentId, Json, Url, connect
-from tunesmith.cli.output import console, hint, print_json, stderr, warn
+from tunesmith.cli.output import console, hint, print_json, progress_bar, warn
 from tunesmith.client import Client
 from tunesmith.errors import BadRequest
 from tunesmith.schemas.fitting import frame_of
@@ -55,10 +54,10 @@ def export(
     with connect(url) as client:
         experiment = client.experiment(experiment_id)
         count = sum(experiment.info.trial_counts.values())
-        with _bar("reading", count, as_json) as progress:
+        with progress_bar("reading", count, as_json) as progress:
             records = list(experiment.records(progress))
         content = Content(form_of(experiment.info, experiment.study()), records)
-    with _bar("writing", len(records), as_json) as progress, _quiet():
+    with progress_bar("writing", len(records), as_json) as progress, _quiet():
         if stored:
             study = content.form.study
             write_storage(output, content, name or (study.name if study else content.form.name), progress)
@@ -150,7 +149,7 @@ def _import_one(client: Client, content: Any, into: int | None, skip: int, as_js
         for note in content.notes:
             hint(f"  {note}")
     records = content.records[skip:]
-    with _bar("importing", len(records), as_json) as progress:
+    with progress_bar("importing", len(records), as_json) as progress:
         if into is None:
             outside = frame_of(content.form).check(records)
             experiment = client.import_trials(content.form, records, progress)
@@ -179,13 +178,3 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logging.set_verbosity(before)
-
-
-@contextmanager
-def _bar(what: str, total: int, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr, where somebody looks."""
-    screen = stderr()
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=screen, transient=True, disable=quiet or not screen.is_terminal) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda done: bar.update(task, completed=done)

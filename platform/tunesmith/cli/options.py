@@ -31,7 +31,13 @@ DataDir = Annotated[
     typer.Option("--data-dir", help="The platform's data directory (TUNESMITH_DATA_DIR).", show_default=False),
 ]
 Limit = Annotated[int, typer.Option("--limit", min=1, help="Rows, at most.")]
-JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")]
+JobId = Annotated[
+    str,
+    typer.Argument(
+        metavar="JOB", help="The id of an experiment's job (job-...), or a training job's name or id (train-...)."
+    ),
+]
+TrainingName = Annotated[str, typer.Argument(metavar="JOB", help="The training job's name, or its id (train-...).")]
 ExperimentId = Annotated[int, typer.Argument(metavar="EXPERIMENT", help="The experiment's id.")]
 
 

@@ -5,5 +5,16 @@ from tunesmith.client.client import Client
 from tunesmith.client.discovery import RunFile, platform_url, read_run_file
 from tunesmith.client.experiment import Experiment
 from tunesmith.client.job import Job, JobEvent
+from tunesmith.client.training_job import TrainingHandle
 
-__all__ = ["Client", "Experiment", "Job", "JobEvent", "RunFile", "TrialToRun", "platform_url", "read_run_file"]
+__all__ = [
+    "Client",
+    "Experiment",
+    "Job",
+    "JobEvent",
+    "RunFile",
+    "TrainingHandle",
+    "TrialToRun",
+    "platform_url",
+    "read_run_file",
+]

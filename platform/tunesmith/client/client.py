@@ -14,7 +14,9 @@ from tunesmith.client.discovery import DEFAULT_URL, platform_url
 from tunesmith.client.experiment import Experiment, PriorityWord
 from tunesmith.client.job import Job
 from tunesmith.client.naming import find
+from tunesmith.client.notifications import Notifications
 from tunesmith.client.records import Progress
+from tunesmith.client.training_jobs import TrainingJobs
 from tunesmith.domain import JobState
 from tunesmith.schemas.experiments import ExperimentAnswer
 from tunesmith.schemas.health import HealthAnswer, ReadyAnswer
@@ -79,6 +81,16 @@ class Client:
     def url(self) -> str:
         """The platform's URL."""
         return self._connection.url
+
+    @property
+    def notifications(self) -> Notifications:
+        """The notifications of training jobs."""
+        return Notifications(self._connection)
+
+    @property
+    def training_jobs(self) -> TrainingJobs:
+        """The training jobs: programs on a schedule, with retries."""
+        return TrainingJobs(self._connection)
 
     def close(self) -> None:
         """Close its connections."""

@@ -63,6 +63,15 @@ class Connection:
         """The JSON answer to a PATCH. Raises TunesmithError."""
         return self._json("PATCH", path, content=body)
 
+    def put(self, path: str, body: Any) -> Any:
+        """The JSON answer to a PUT. Raises TunesmithError."""
+        return self._json("PUT", path, content=body)
+
+    def delete(self, path: str) -> None:
+        """DELETE, whose answer is empty. Raises TunesmithError."""
+        request = self._http.build_request("DELETE", path)
+        retrying(lambda: self._send(request), self.retries)
+
     @contextmanager
     def stream(
         self, path: str, params: Mapping[str, Any], headers: Mapping[str, str], silence_s: float | None

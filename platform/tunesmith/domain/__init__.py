@@ -1,9 +1,11 @@
 """The words of the platform: frozen values that are also its wire form. They know nothing but each other."""
 
+from tunesmith.domain.cron import Cron
 from tunesmith.domain.experiment import Compute, Constraint, Experiment, ExperimentSpec, Objective, Resources
 from tunesmith.domain.job import (
     ACTIVE,
     ENDED,
+    NOT_EVALUATED,
     TRANSITIONS,
     Event,
     Job,
@@ -15,7 +17,8 @@ from tunesmith.domain.page import Page
 from tunesmith.domain.params import Params
 from tunesmith.domain.search import Pruner, Search
 from tunesmith.domain.space import Parameter, Point, Space, same_scalar, space_of
-from tunesmith.domain.tool import CallableTool, CommandTool, ExternalTool, FunctionTool, Tool
+from tunesmith.domain.tool import CallableTool, CommandTool, ExternalTool, FunctionTool, ProgramTool, Tool
+from tunesmith.domain.training import TRAINING_WORDS, TrainingJob, TrainingPlan, TrainingStatus, backoff_s
 from tunesmith.domain.trial import FINISHED, Measurement, Trial, TrialState
 from tunesmith.domain.value import Scalar, Time, Value, finite, finite_only, render_time, utcnow
 
@@ -23,11 +26,14 @@ __all__ = [
     "ACTIVE",
     "ENDED",
     "FINISHED",
+    "NOT_EVALUATED",
+    "TRAINING_WORDS",
     "TRANSITIONS",
     "CallableTool",
     "CommandTool",
     "Compute",
     "Constraint",
+    "Cron",
     "Event",
     "Experiment",
     "ExperimentSpec",
@@ -42,6 +48,7 @@ __all__ = [
     "Params",
     "Point",
     "Priority",
+    "ProgramTool",
     "Progress",
     "Pruner",
     "Resources",
@@ -50,9 +57,13 @@ __all__ = [
     "Space",
     "Time",
     "Tool",
+    "TrainingJob",
+    "TrainingPlan",
+    "TrainingStatus",
     "Trial",
     "TrialState",
     "Value",
+    "backoff_s",
     "finite",
     "finite_only",
     "render_time",

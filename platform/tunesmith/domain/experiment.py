@@ -82,7 +82,7 @@ class Compute(Value):
 
 
 class Resources(Value):
-    """What one trial needs; the scheduler's reckoning, not an enforced limit."""
+    """What one trial needs: the scheduler's reckoning; a limit only where the trial runs in a container."""
 
     cpus: float = Field(default=1, ge=0, le=100_000)
     """CPU cores; a fraction is fine."""

@@ -44,6 +44,9 @@ class JobState(StrEnum):
 ENDED = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
 ACTIVE = frozenset({JobState.QUEUED, JobState.RUNNING, JobState.PAUSED, JobState.RETRY_WAIT})
 
+NOT_EVALUATED = "not evaluated: its job was "
+"""How the error of a trial begins that was open, or cut off, when its job came to an end; the job's state follows."""
+
 TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
     JobState.CREATED: frozenset({JobState.QUEUED, JobState.CANCELLED}),
     JobState.QUEUED: frozenset({JobState.RUNNING, JobState.PAUSED, JobState.CANCELLED, JobState.FAILED}),
@@ -124,10 +127,22 @@ class Job(Value):
     """Who asked for it."""
     queued_at: Time
     """When it was last queued."""
+    claimed_at: Time | None = None
+    """When a runner last took it up."""
     started_at: Time | None = None
     """When a runner first took it up."""
     ended_at: Time | None = None
     """When it ended."""
+    training_id: str | None = None
+    """The training job whose firing it is."""
+    scheduled_at: Time | None = None
+    """The instant of that one's schedule."""
+    max_retries: int | None = None
+    """How often it is begun anew after it failed; None: not, its failed trials stay as they are."""
+    retry_backoff_s: float | None = None
+    """Seconds until its first retry; twice as many before each further one."""
+    retries: int = 0
+    """How often it was begun anew."""
 
 
 class Event(Value):

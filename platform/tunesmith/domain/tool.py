@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
@@ -12,6 +13,20 @@ from tunesmith.domain.value import Value
 
 MAX_TEMPLATE = 1_000_000
 """Characters of a template, at most."""
+MAX_ARGUMENT = 100_000
+"""Characters of an argument or a variable, at most: Linux takes 131,072 bytes."""
+OWN_VARIABLES = frozenset({"JOB_ID", "ATTEMPT", "CHECKPOINT_DIR", "RESUME_FROM_CHECKPOINT"})
+"""Variables of a program that the platform sets, besides `TUNESMITH_*`."""
+VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*"
+_PART = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+IMAGE = re.compile(
+    rf"(?:(?:(?=[^/]*[.:]|localhost/){_HOST}(?::[0-9]{{1,5}})?|\[[0-9a-fA-F:]+\](?::[0-9]{{1,5}})?)/)?"  # host:port/
+    rf"{_PART}(?:/{_PART})*"
+    r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?"  # :tag
+    r"(?:@[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,})?"  # @digest
+)
+"""A reference to an image, as container engines take it."""
 
 
 def check_patterns(patterns: Mapping[str, str]) -> Mapping[str, str]:
@@ -24,6 +39,43 @@ def check_patterns(patterns: Mapping[str, str]) -> Mapping[str, str]:
         if groups < 1:
             raise ValueError(f"{name}: {pattern!r} has no group; put parentheses around the number")
     return patterns
+
+
+def check_command(command: tuple[str, ...]) -> tuple[str, ...]:
+    """The command, unless its first word is empty: ValueError."""
+    if not command[0].strip():
+        raise ValueError("the first word is empty; it names the program to run")
+    return command
+
+
+def check_image(image: str | None) -> str | None:
+    """The image, unless it is no reference to one: ValueError."""
+    if image is not None and not IMAGE.fullmatch(image):
+        raise ValueError(
+            f"{image!r} is no reference to an image; write name:tag or host:port/path/name:tag, the path in lower case"
+        )
+    return image
+
+
+def check_checkpoint_path(path: str | None) -> str | None:
+    """The path, unless it is one of another kind, or leads out of the data directory: ValueError."""
+    if path is None or re.match(r"s3://[^/?]+", path):
+        return path
+    if "://" in path:
+        raise ValueError(f"{path!r} is no path and no s3://bucket/prefix")
+    if ".." in PurePosixPath(path).parts:
+        raise ValueError(f"{path!r} has '..' in it; write an absolute path, or one inside the data directory")
+    return path
+
+
+def check_environment(env: Mapping[str, str]) -> Mapping[str, str]:
+    """The variables, unless the platform sets one itself, or a name is none: ValueError says which."""
+    for name in env:
+        if not VARIABLE_NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is no name of a variable")
+        if name in OWN_VARIABLES or name.startswith("TUNESMITH_"):
+            raise ValueError(f"{name} is set by the platform; choose another name")
+    return env
 
 
 class CommandTool(Value):
@@ -40,6 +92,28 @@ class CommandTool(Value):
     """Metric name -> regular expression over the lines of stdout; the last match's first group is the value."""
 
     _compiles = field_validator("patterns")(check_patterns)
+
+
+class ProgramTool(Value):
+    """A program and its arguments, run with no shell, on the node itself or in an image; it can be resumed."""
+
+    type: Literal["program"] = "program"
+    """A program and its arguments."""
+    command: tuple[Annotated[str, Field(max_length=MAX_ARGUMENT)], ...] = Field(min_length=1, max_length=1000)
+    """The program and its arguments; `${param}` in them becomes the value, and `$${` says `${`."""
+    image: str | None = Field(default=None, max_length=500)
+    """The image that it runs in; null: it runs on the node itself."""
+    env: Mapping[str, Annotated[str, Field(max_length=MAX_ARGUMENT)]] = Field(default={}, max_length=1000)
+    """More of its environment, with `${param}` as in the command."""
+    checkpoint_path: str | None = Field(default=None, min_length=1, max_length=1000)
+    """Where its checkpoint is kept: an absolute path, one inside the data directory, or `s3://bucket/prefix`."""
+    resume_flag: str | None = Field(default="--resume-from-checkpoint", min_length=1, max_length=200)
+    """The argument before the checkpoint's path when it is resumed; null: the command stays as it is."""
+
+    _named = field_validator("command")(check_command)
+    _referable = field_validator("image")(check_image)
+    _kept_inside = field_validator("checkpoint_path")(check_checkpoint_path)
+    _settable = field_validator("env")(check_environment)
 
 
 class FunctionTool(Value):
@@ -75,5 +149,5 @@ class ExternalTool(Value):
         return self.study is not None
 
 
-Tool = Annotated[CommandTool | FunctionTool | CallableTool | ExternalTool, Field(discriminator="type")]
+Tool = Annotated[CommandTool | ProgramTool | FunctionTool | CallableTool | ExternalTool, Field(discriminator="type")]
 """Any tool that the platform can run."""

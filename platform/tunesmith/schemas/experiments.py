@@ -15,6 +15,7 @@ from tunesmith.domain import (
     Job,
     Objective,
     Parameter,
+    ProgramTool,
     Resources,
     Time,
     Trial,
@@ -50,6 +51,8 @@ class ExperimentAnswer(Answer):
     """The function, instead of a command."""
     callable: CallableTool | None = None
     """The function that is shipped with each job, instead of a command."""
+    program: ProgramTool | None = None
+    """The program of a training job, instead of a command."""
     external: bool = False
     """Whether workers of somebody's own evaluate its trials, and no job can."""
     setup_template_string: str | None
@@ -128,6 +131,7 @@ def experiment_fields(experiment: Experiment) -> dict[str, Any]:
         "command_template_string": command.command if command else None,
         "function": tool.entrypoint if isinstance(tool, FunctionTool) else None,
         "callable": tool if isinstance(tool, CallableTool) else None,
+        "program": tool if isinstance(tool, ProgramTool) else None,
         "external": spec.external,
         "setup_template_string": command.setup if command else None,
         "finish_template_string": command.finish if command else None,

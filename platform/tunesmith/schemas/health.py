@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tunesmith.domain import Time
 from tunesmith.schemas.base import Answer
 
@@ -19,6 +21,10 @@ class HealthAnswer(Answer):
     """Whether the database answers."""
     version: str
     """The platform's version."""
+    title: str = "tunesmith"
+    """What the platform calls itself."""
+    sessions: tuple[Mapping[str, str], ...] = ()
+    """Its sessions: `id` and `display_name` of each."""
 
 
 class ReadyAnswer(Answer):

@@ -9,6 +9,7 @@ from tunesmith.domain import (
     Job,
     Priority,
     Scalar,
+    Search,
     Time,
 )
 from tunesmith.schemas.base import Answer
@@ -97,8 +98,6 @@ class JobAnswer(Answer):
     def of(cls, job: Job, tool_name: str | None = None) -> JobAnswer:
         """The answer for a job."""
         progress = ProgressAnswer.model_validate(job.progress.model_dump())
-        optimizer = job.search.model_dump(mode="json", exclude_none=True, exclude_defaults=True, exclude={"space"})
-        optimizer |= optimizer.pop("options", {})
         return cls.model_construct(
             job_id=job.id,
             job_status=EXPERIMENT_WORDS[job.state],
@@ -107,14 +106,14 @@ class JobAnswer(Answer):
                 experiment_id=str(job.experiment_id),
                 run_number=job.run_number,
                 tool_name=tool_name,
-                optimizer={"type": job.search.type} | optimizer,
+                optimizer=optimizer_shown(job.search),
                 attempt=job.attempt,
             ),
             job_exc_info=job.error,
             message=job.message or job.note,
             note=job.note,
             progress=progress,
-            priority=_priority_word(job.priority),
+            priority=priority_word(job.priority),
             queued_at=job.queued_at,
             started_at=job.started_at,
             ended_at=job.ended_at,
@@ -142,5 +141,13 @@ class JobEnvelope(Answer):
     """What the search that was asked for will not do."""
 
 
-def _priority_word(rank: int) -> str:
+def optimizer_shown(search: Search) -> dict[str, Any]:
+    """A search as it was asked for, with the seed that was drawn."""
+    fields = search.model_dump(mode="json", exclude_none=True, exclude_defaults=True, exclude={"space"})
+    fields |= fields.pop("options", {})
+    return {"type": search.type} | fields
+
+
+def priority_word(rank: int) -> str:
+    """A priority as people call it."""
     return max((p for p in Priority if p <= rank), default=Priority.LOW).name.lower()

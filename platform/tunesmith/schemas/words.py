@@ -22,14 +22,14 @@ EXPERIMENT_WORDS: Mapping[JobState, str] = {
 CANONICAL = re.compile(rf"\b({'|'.join(JobState)})\b")
 
 
-def state_in_words(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Details or an event's data, with `state` in this surface's word."""
+def state_in_words(data: Mapping[str, Any], words: Mapping[JobState, str] = EXPERIMENT_WORDS) -> dict[str, Any]:
+    """Details or an event's data, with `state` in a surface's word."""
     if data.get("state") not in set(JobState):
         return dict(data)
-    return {**data, "state": EXPERIMENT_WORDS[JobState(data["state"])]}
+    return {**data, "state": str(words[JobState(data["state"])])}
 
 
-def in_words(error: StateForbids) -> StateForbids:
-    """The refusal of a state change in this surface's words: "The job is finished; it cannot become stopped"."""
-    message = CANONICAL.sub(lambda found: EXPERIMENT_WORDS[JobState(found[0])], error.message)
-    return StateForbids(message, **state_in_words(error.details))
+def in_words(error: StateForbids, words: Mapping[JobState, str] = EXPERIMENT_WORDS) -> StateForbids:
+    """The refusal of a state change in a surface's words: "The job is finished; it cannot become stopped"."""
+    message = CANONICAL.sub(lambda found: words[JobState(found[0])], error.message)
+    return StateForbids(message, **state_in_words(error.details, words))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from sqlalchemy import select, update
@@ -26,12 +26,25 @@ class EventQueries(Queries):
 
     def add_state_event(self, job: Job) -> None:
         """Append the job's present state."""
-        data: dict[str, Any] = {"state": job.state.value, "message": job.message, "attempt": job.attempt}
-        if job.state.ended:
-            data |= {"progress": job.progress.model_dump(mode="json"), "error": job.error}
-        self.add_event(job.id, "state", data)
+        self.add_event(job.id, "state", _state_of(job))
+
+    def add_state_events(self, found: Sequence[Job], numbers: Sequence[int]) -> None:
+        """Append the present states of jobs under numbers that their rows have handed out."""
+        now = utcnow()
+        rows = [
+            {"job_id": job.id, "seq": seq, "kind": "state", "data": _state_of(job), "at": now}
+            for job, seq in zip(found, numbers, strict=True)
+        ]
+        self.connection.execute(self.insert(events), rows)
 
     def events(self, job_id: str, after: int = 0, limit: int = 1000) -> list[Event]:
         """The job's events with a number above `after`, in order."""
         query = select(events).where(events.c.job_id == job_id, events.c.seq > after).order_by(events.c.seq)
         return [event_of(row) for row in self.connection.execute(query.limit(limit))]
+
+
+def _state_of(job: Job) -> dict[str, Any]:
+    data: dict[str, Any] = {"state": job.state.value, "message": job.message, "attempt": job.attempt}
+    if job.state.ended:
+        data |= {"progress": job.progress.model_dump(mode="json"), "error": job.error}
+    return data

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from sqlalchemy import bindparam, literal, select, tuple_, update
 
-from tunesmith.domain import ACTIVE, TRANSITIONS, Job, JobState, Page, Progress, Search, TrialState, utcnow
+from tunesmith.domain import (
+    ACTIVE,
+    NOT_EVALUATED,
+    TRANSITIONS,
+    Job,
+    JobState,
+    Page,
+    Progress,
+    Search,
+    TrialState,
+    utcnow,
+)
 from tunesmith.domain.page import decode_cursor, encode_cursor
 from tunesmith.errors import ExperimentNotFound, InvalidCursor, JobActive, JobNotFound, StateForbids
-from tunesmith.store.events import EventQueries
+from tunesmith.store.following import FollowingQueries
 from tunesmith.store.rows import JOB_COLUMNS, job_of
-from tunesmith.store.tables import CleanText, UTCTime, experiments, jobs
+from tunesmith.store.tables import CleanText, UTCTime, experiments, jobs, trials
 from tunesmith.store.trials import TrialQueries
 
 # Built once, for every request asks these (see experiments.py).
@@ -22,7 +33,7 @@ BY_ID = select(*JOB_COLUMNS).where(jobs.c.id == bindparam("id"))
 ACTIVE_OF = select(*JOB_COLUMNS).where(jobs.c.experiment_id == bindparam("experiment_id"), jobs.c.active == 1)
 
 
-class JobQueries(EventQueries, TrialQueries):
+class JobQueries(FollowingQueries, TrialQueries):
     """Queries on jobs."""
 
     def create_job(
@@ -34,8 +45,9 @@ class JobQueries(EventQueries, TrialQueries):
         submitted_by: str | None = None,
         note: str | None = None,
         state: JobState = JobState.QUEUED,
+        **columns: Any,
     ) -> Job:
-        """Make a job, with the experiment's next run number.
+        """Make a job, with the experiment's next run number; `columns`: more of its row.
 
         Raises:
             ExperimentNotFound: there is no such experiment.
@@ -64,8 +76,9 @@ class JobQueries(EventQueries, TrialQueries):
         }
         if state in ACTIVE:
             self._refuse_second(experiment_id)
-        job = job_of(self.connection.execute(self.insert(jobs).values(row).returning(*JOB_COLUMNS)).one())
+        job = job_of(self.connection.execute(self.insert(jobs).values(row | columns).returning(*JOB_COLUMNS)).one())
         self.add_state_event(job)
+        self.follow_jobs([job], [job])
         return job
 
     def job(self, job_id: str) -> Job:
@@ -167,19 +180,27 @@ class JobQueries(EventQueries, TrialQueries):
         if to in ACTIVE and not job.state.active:
             self.lock_experiment(job.experiment_id)
             self._refuse_second(job.experiment_id)
-        if JobState.RUNNING in (job.state, to):  # numbers that its runner reserved and did not use
-            self.trim_numbers(job.experiment_id)
+        return self.set_job_states([job], to, **changes)[0]
+
+    def set_job_states(self, found: Sequence[Job], to: JobState, **changes: Any) -> list[Job]:
+        """The same for many jobs, whose rows are locked; those that become active have no other job beside them."""
+        if not found:
+            return []
+        ids = [job.id for job in found]
+        self._leave_running([job for job in found if job.state is JobState.RUNNING])
         columns: dict[str, Any] = {"state": to.value, "active": 1 if to in ACTIVE else None, "message": None, **changes}
         if to is not JobState.RUNNING:
             columns |= {"wanted": None, "lease_owner": None, "lease_token": None, "lease_expires_at": None}
-        if to.ended:
-            columns.setdefault("ended_at", utcnow())
-            self.settle_trials(job, f"not evaluated: its job was {to.value}")
-        elif to is not JobState.RUNNING:
-            self.requeue_trials(job, {TrialState.RUNNING})
-        self.connection.execute(update(jobs).where(jobs.c.id == job.id).values(columns))
-        changed = self.job(job.id)
-        self.add_state_event(changed)
+            if to.ended:
+                columns.setdefault("ended_at", utcnow())
+            if to is JobState.SUCCEEDED:
+                columns.setdefault("error", None)  # of an earlier attempt
+            self._settle_open(found, to)
+        query = update(jobs).where(jobs.c.id.in_(ids)).values(**columns, next_seq=jobs.c.next_seq + 1)
+        rows = {row.id: row for row in self.connection.execute(query.returning(*JOB_COLUMNS, jobs.c.next_seq))}
+        changed = [job_of(rows[job_id]) for job_id in ids]
+        self.add_state_events(changed, [rows[job_id].next_seq - 1 for job_id in ids])
+        self.follow_jobs(found, changed)
         return changed
 
     def lock_job(self, job_id: str) -> Job:
@@ -188,6 +209,24 @@ class JobQueries(EventQueries, TrialQueries):
         if row is None:
             raise JobNotFound(f"No job has the id {job_id!r}", job_id=job_id)
         return job_of(row)
+
+    def _leave_running(self, found: Sequence[Job]) -> None:
+        """Take back the numbers that runners reserved and did not use."""
+        for experiment_id in self.untidy_numbers([job.experiment_id for job in found]):
+            self.trim_numbers(experiment_id)
+
+    def _settle_open(self, found: Sequence[Job], to: JobState) -> None:
+        """Fail the open trials of jobs that end; of others, those that were running wait again."""
+        states = (TrialState.WAITING.value, TrialState.RUNNING.value) if to.ended else (TrialState.RUNNING.value,)
+        query = select(trials.c.job_id).where(
+            trials.c.job_id.in_([job.id for job in found]), trials.c.state.in_(states)
+        )
+        unsettled = set(self.connection.scalars(query.distinct()))
+        for job in found:
+            if job.id in unsettled and to.ended:
+                self.settle_trials(job, f"{NOT_EVALUATED}{to.value}")
+            elif job.id in unsettled:
+                self.requeue_trials(job, {TrialState.RUNNING})
 
     def _refuse_second(self, experiment_id: int) -> None:
         # Whoever makes a job active holds the experiment's row, so this look is safe, and the unique key never blocks.

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import Text, func, literal, or_, select, update
 
-from tunesmith.domain import Job, JobState, utcnow
+from tunesmith.domain import Job, JobState, backoff_s, utcnow
 from tunesmith.errors import LeaseLost
-from tunesmith.store.jobs import JobQueries
+from tunesmith.store.attempts import AttemptQueries
 from tunesmith.store.rows import JOB_COLUMNS, job_of
-from tunesmith.store.tables import jobs
+from tunesmith.store.tables import UTCTime, jobs
 
 MAX_LOSSES = 5
 """A job fails when it took this many runners with it, one after the other, without finishing a trial."""
 
 CLAIM_LOCK = 7_286_110_413
 """PostgreSQL: one claim at a time (`migrate` has the number before)."""
+WAITS = jobs.c.state == JobState.RETRY_WAIT.value
 SCRIPT = "tune:"
 """What the owner of a job begins with that a script runs in its own process: no runner could take it over."""
 
 
-class LeaseQueries(JobQueries):
+class LeaseQueries(AttemptQueries):
     """Queries on leases."""
 
     def nothing_to_dispatch(self) -> bool:
@@ -34,8 +35,8 @@ class LeaseQueries(JobQueries):
         lost = (jobs.c.state == JobState.RUNNING.value) & (jobs.c.lease_expires_at < now)
         return self.connection.execute(select(jobs.c.id).where(due | lost).limit(1)).first() is None
 
-    def claim_jobs(self, owner: str, lease_s: float, max_running: int) -> list[Job]:
-        """Take queued jobs, highest priority first, then oldest first, until `max_running` are running.
+    def claim_jobs(self, owner: str, lease_s: float, max_running: int, limit: int | None = None) -> list[Job]:
+        """Take queued jobs, highest priority first, then oldest first, until `max_running` run; at most `limit` now.
 
         A job comes back with its `lease_token`, which every later write needs.
         """
@@ -52,10 +53,30 @@ class LeaseQueries(JobQueries):
                 or_(jobs.c.available_at.is_(None), jobs.c.available_at <= now),
             )
             .order_by(jobs.c.priority.desc(), jobs.c.queued_at, jobs.c.id)
-            .limit(max_running - running)
+            .limit(max_running - running if limit is None else min(limit, max_running - running))
             .with_for_update(skip_locked=True)
         )
-        return [self._take(job_of(row), owner, lease_s) for row in self.connection.execute(query).all()]
+        return self.set_job_states(
+            list(map(job_of, self.connection.execute(query))),
+            JobState.RUNNING,
+            lease_owner=owner,
+            lease_token=literal(f"{secrets.token_hex(16)}-", Text) + jobs.c.id,
+            lease_expires_at=now + timedelta(seconds=lease_s),
+            started_at=func.coalesce(jobs.c.started_at, literal(now, UTCTime)),
+            claimed_at=now,
+            attempt=jobs.c.attempt + 1,
+        )
+
+    def wake_retries(self, limit: int = 100) -> list[Job]:
+        """Queue failed jobs whose pause is over."""
+        query = select(*JOB_COLUMNS).where(WAITS, jobs.c.available_at <= utcnow()).order_by(jobs.c.available_at)
+        rows = self.connection.execute(query.limit(limit).with_for_update(skip_locked=True))
+        return self.set_job_states(list(map(job_of, rows)), JobState.QUEUED, available_at=None, error=jobs.c.error)
+
+    def next_retry(self) -> datetime | None:
+        """When the next failed job is to be begun anew."""
+        moment: datetime | None = self.connection.scalar(select(func.min(jobs.c.available_at)).where(WAITS))
+        return moment
 
     def renew_leases(self, tokens: Collection[str], lease_s: float) -> dict[str, Job]:
         """Prolong the leases; returns token -> job for those that still hold, with what people want of them."""
@@ -83,8 +104,22 @@ class LeaseQueries(JobQueries):
         return self.reserve_numbers(self.leased_job(job_id, token).experiment_id, count)
 
     def end_lease(self, job_id: str, token: str, to: JobState, **changes: Any) -> Job:
-        """Give a job back in another state: ended, paused, or queued again. Raises LeaseLost."""
-        return self.set_job_state(self.leased_job(job_id, token), to, **changes)
+        """Give a job back in another state: ended, paused, or queued again; or to try again when it failed.
+
+        Raises:
+            LeaseLost: it is held by another runner, or ended.
+        """
+        job = self.leased_job(job_id, token)
+        if to is JobState.FAILED and job.max_retries is not None and job.retries < job.max_retries:
+            return self._try_again(job, **changes)
+        if to is JobState.QUEUED and job.max_retries is not None:  # its attempt was ended with the platform
+            self.repeat_trial(job)
+        return self.set_job_state(job, to, **changes)
+
+    def end_leases(self, tokens: Collection[str], to: JobState, **changes: Any) -> list[Job]:
+        """The same for many jobs that end alike, without retries; those that are not held any more are left out."""
+        query = select(*JOB_COLUMNS).where(jobs.c.lease_token.in_(list(tokens))).order_by(jobs.c.id).with_for_update()
+        return self.set_job_states(list(map(job_of, self.connection.execute(query))), to, **changes)
 
     def recover_jobs(self, owner: str | None = None, everyone: bool = False) -> list[Job]:
         """Free the running jobs whose lease expired, or all of an owner that is known to be dead, or every runner's.
@@ -102,16 +137,17 @@ class LeaseQueries(JobQueries):
             query = query.where(jobs.c.lease_owner == owner if owner is not None else expired)
         return [self._recover(job_of(row), row.losses + 1) for row in self.connection.execute(query).all()]
 
-    def _take(self, job: Job, owner: str, lease_s: float) -> Job:
-        now = utcnow()
+    def _try_again(self, job: Job, **changes: Any) -> Job:
+        """Let a failed job wait for its next attempt."""
+        pause = backoff_s(job)
+        self.repeat_trial(job)
         return self.set_job_state(
             job,
-            JobState.RUNNING,
-            lease_owner=owner,
-            lease_token=secrets.token_hex(16),
-            lease_expires_at=now + timedelta(seconds=lease_s),
-            started_at=job.started_at or now,
-            attempt=job.attempt + 1,
+            JobState.RETRY_WAIT,
+            retries=job.retries + 1,
+            available_at=utcnow() + timedelta(seconds=pause),
+            message=f"retry {job.retries + 1} of {job.max_retries} begins in {pause:.0f} s",
+            **changes,
         )
 
     def _recover(self, job: Job, losses: int) -> Job:
@@ -120,7 +156,9 @@ class LeaseQueries(JobQueries):
         if (job.lease_owner or "").startswith(SCRIPT):
             message = "its script ended before it; start the script again with the same name, and it goes on"
             return self.set_job_state(job, JobState.PAUSED, message=message, losses=0)
-        if losses >= MAX_LOSSES:
+        if job.max_retries is not None:
+            self.repeat_trial(job, "its runner was lost, and the command was ended with it")
+        elif losses >= MAX_LOSSES:
             error = (
                 f"The runner died {losses} times in a row while it ran this job, without one finished trial between."
             )

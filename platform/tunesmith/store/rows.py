@@ -13,10 +13,11 @@ from tunesmith.domain import (
     Experiment,
     Job,
     Measurement,
+    TrainingJob,
     Trial,
     TrialState,
 )
-from tunesmith.store.tables import experiments, jobs, trials
+from tunesmith.store.tables import experiments, jobs, training_jobs, trials
 
 COUNTERS = {state: f"n_{state.value}" for state in TrialState}
 """Trial state -> its counter column in `experiments`."""
@@ -27,6 +28,8 @@ MORE: dict[str, Any] = {
 # A list of a thousand takes half the time when rows come in the order of the fields and are validated as a whole.
 JOB_FIELDS = tuple(Job.model_fields)
 JOB_COLUMNS = tuple(jobs.c[name] for name in JOB_FIELDS)
+TRAINING_FIELDS = tuple(TrainingJob.model_fields)
+TRAINING_COLUMNS = tuple(training_jobs.c[name] for name in TRAINING_FIELDS)
 TRIAL_FIELDS = tuple(Trial.model_fields)
 TRIAL_COLUMNS = tuple(trials.c[name] for name in TRIAL_FIELDS)
 
@@ -51,6 +54,11 @@ def experiment_of(row: Row[Any]) -> Experiment:
 def job_of(row: Iterable[Any]) -> Job:
     """A row that begins with JOB_COLUMNS."""
     return Job.model_validate(dict(zip(JOB_FIELDS, row, strict=False)))
+
+
+def training_of(row: Iterable[Any]) -> TrainingJob:
+    """A row that begins with TRAINING_COLUMNS."""
+    return TrainingJob.model_validate(dict(zip(TRAINING_FIELDS, row, strict=False)))
 
 
 def trial_of(row: Iterable[Any]) -> Trial:

@@ -26,7 +26,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import Dialect
 
-from tunesmith.domain import ExperimentSpec, Search
+from tunesmith.domain import ExperimentSpec, Search, TrainingPlan
+from tunesmith.domain.notification import NotificationState
 
 metadata = MetaData(
     naming_convention={
@@ -159,6 +160,44 @@ experiments = Table(
     sqlite_autoincrement=True,
 )
 
+training_jobs = Table(
+    "training_jobs",
+    metadata,
+    Column("id", CleanText, primary_key=True),
+    Column("workspace_id", ForeignKey(workspaces.c.id), nullable=False),
+    Column("name", CleanText, nullable=False),
+    Column("experiment_id", ForeignKey(experiments.c.id), nullable=False, unique=True),
+    Column("plan", Kept(TrainingPlan), nullable=False),
+    # What follows from the state of its jobs is written with it, so that no list ever looks at them.
+    Column("status", CleanText, nullable=False),
+    Column("latest_run", Integer, nullable=False, default=0),
+    Column("retry_count", Integer, nullable=False, default=0),
+    Column("started_at", UTCTime),
+    Column("completed_at", UTCTime),
+    Column("error_message", CleanText),
+    Column("message", CleanText),
+    Column("paused", Boolean, nullable=False, default=False),
+    # Without a schedule a job is due when the jobs that it depends on have completed.
+    Column("scheduled", Boolean, nullable=False),
+    Column("next_run_at", UTCTime),
+    Column("fired_at", UTCTime),
+    Column("created_at", UTCTime, nullable=False),
+    Column("updated_at", UTCTime, nullable=False),
+    UniqueConstraint("workspace_id", "name"),
+    Index(None, "created_at", "id"),
+    Index(None, "status", "created_at", "id"),
+)
+due = training_jobs.c.next_run_at.is_not(None) & training_jobs.c.paused.is_(False)
+Index("ix_training_jobs_due", training_jobs.c.next_run_at, postgresql_where=due, sqlite_where=due)
+
+training_dependencies = Table(
+    "training_dependencies",
+    metadata,
+    Column("training_id", ForeignKey(training_jobs.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("on_id", ForeignKey(training_jobs.c.id), primary_key=True),
+    Index(None, "on_id"),
+)
+
 jobs = Table(
     "jobs",
     metadata,
@@ -181,16 +220,27 @@ jobs = Table(
     Column("available_at", UTCTime),
     Column("submitted_by", CleanText),
     Column("queued_at", UTCTime, nullable=False),
+    Column("claimed_at", UTCTime),
     Column("started_at", UTCTime),
     Column("ended_at", UTCTime),
     Column("next_seq", Integer, nullable=False, default=1),
+    # Of a training job: which one, for which instant of its schedule, and how often a failed attempt is repeated.
+    Column("training_id", ForeignKey(training_jobs.c.id)),
+    Column("scheduled_at", UTCTime),
+    Column("max_retries", Integer),
+    Column("retry_backoff_s", Float(53)),
+    Column("retries", Integer, nullable=False, default=0),
     UniqueConstraint("experiment_id", "run_number"),
+    # No instant of a schedule fires twice, whoever tries.
+    UniqueConstraint("training_id", "scheduled_at"),
     # One active job an experiment: `active` is 1 while it is queued, running, paused or waiting, else NULL.
     Column("active", Integer),
     UniqueConstraint("experiment_id", "active"),
     Index(None, "state", "queued_at", "id"),
     Index("ix_jobs_claim", "state", "priority", "queued_at", "id"),
 )
+waits = jobs.c.state == "retry_wait"
+Index("ix_jobs_retry", jobs.c.available_at, postgresql_where=waits, sqlite_where=waits)
 
 trials = Table(
     "trials",
@@ -265,4 +315,56 @@ idempotency_keys = Table(
     Column("answer", Json, nullable=False),
     Column("created_at", UTCTime, nullable=False),
     Index(None, "created_at"),
+)
+
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("name", CleanText, primary_key=True),
+    Column("labels", CleanText, primary_key=True),
+    Column("value", Float(53), nullable=False),
+)
+
+# Keys of files that nobody needs any more: written with the end of what they belonged to, taken out with the files.
+leftovers = Table(
+    "leftovers",
+    metadata,
+    Column("key", CleanText, primary_key=True),  # with a slash at the end: all below
+)
+
+# What is still to be told: a status change, with the plan of its training job, becomes a notification for each channel.
+status_changes = Table(
+    "status_changes",
+    metadata,
+    Column("id", Big, primary_key=True, autoincrement=True),
+    Column("change", Json, nullable=False),
+    Column("plan", Kept(TrainingPlan), nullable=False),
+    sqlite_autoincrement=True,
+)
+
+notifications = Table(
+    "notifications",
+    metadata,
+    Column("id", CleanText, primary_key=True),
+    Column("state", CleanText, nullable=False),
+    # As it may be shown; of one of these, few are sent at once.
+    Column("channel", CleanText, nullable=False),
+    Column("rule", Json, nullable=False),
+    Column("change", Json, nullable=False),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("next_at", UTCTime),
+    Column("lease_token", CleanText),
+    Column("last_error", CleanText),
+    Column("created_at", UTCTime, nullable=False),
+    Column("sent_at", UTCTime),
+    Index(None, "created_at", "id"),
+    Index(None, "state", "created_at", "id"),
+)
+unsent = notifications.c.state == NotificationState.WAITING.value
+Index(
+    "ix_notifications_due",
+    notifications.c.next_at,
+    notifications.c.channel,
+    postgresql_where=unsent,
+    sqlite_where=unsent,
 )

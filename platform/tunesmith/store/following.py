@@ -1,0 +1,110 @@
+"""What follows from the state of a training job's firing: written in the same transaction, so that it is never lost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import bindparam, exists, select, update
+
+from tunesmith.domain import TRAINING_WORDS, Job, JobState, TrainingStatus, utcnow
+from tunesmith.store.events import EventQueries
+from tunesmith.store.notifications import NotificationQueries
+from tunesmith.store.tables import training_dependencies, training_jobs
+from tunesmith.store.tallies import TallyQueries, observed, tallied
+
+FOLLOWED = (
+    *("status", "latest_run", "retry_count", "started_at", "completed_at"),
+    *("error_message", "message", "updated_at"),
+)
+"""What of a training job is its latest firing's."""
+LATEST = select(training_jobs.c.id, training_jobs.c.latest_run, training_jobs.c.status, training_jobs.c.name).where(
+    training_jobs.c.id.in_(bindparam("trainings", expanding=True))
+)
+FOLLOW = (
+    update(training_jobs)
+    .where(training_jobs.c.id == bindparam("training"))
+    .values({name: bindparam(f"new_{name}", type_=training_jobs.c[name].type) for name in FOLLOWED})
+)
+ATTEMPT_WORDS = {
+    JobState.SUCCEEDED: "completed",
+    JobState.FAILED: "failed",
+    JobState.RETRY_WAIT: "failed",
+    JobState.CANCELLED: "cancelled",
+}
+"""How an attempt ended, by what its job became; by anything else it was interrupted."""
+on = training_jobs.alias("on")
+NOT_DONE = exists().where(
+    training_dependencies.c.training_id == training_jobs.c.id,
+    on.c.id == training_dependencies.c.on_id,
+    (on.c.status != TrainingStatus.COMPLETED.value) | (on.c.completed_at <= training_jobs.c.fired_at),
+)
+"""Whether something that it depends on has not completed since it last fired."""
+RELEASE = (
+    update(training_jobs)
+    .where(
+        training_jobs.c.id.in_(
+            select(training_dependencies.c.training_id).where(
+                training_dependencies.c.on_id.in_(bindparam("completed", expanding=True))
+            )
+        ),
+        training_jobs.c.scheduled.is_(False),
+        ~NOT_DONE,
+    )
+    .values(next_run_at=bindparam("now"))
+)
+"""Makes those without a schedule due that depend on these, and on nothing else that is still to come."""
+
+
+class FollowingQueries(EventQueries, TallyQueries, NotificationQueries):
+    """What a job's new state means for its training job."""
+
+    def follow_jobs(self, before: Sequence[Job], after: Sequence[Job]) -> None:
+        """Let training jobs follow jobs that changed their state."""
+        moved = [(old, job) for old, job in zip(before, after, strict=True) if job.training_id is not None]
+        if not moved:
+            return
+        self._show(moved)
+        # Last, for every runner writes these few rows, and holds them to the end of its transaction.
+        self._count_attempts([job for old, job in moved if old.state is JobState.RUNNING])
+
+    def _show(self, moved: Sequence[tuple[Job, Job]]) -> None:
+        rows = self.connection.execute(LATEST, {"trainings": [job.training_id for _old, job in moved]})
+        latest = {row.id: row for row in rows}
+        shown = [job for old, job in moved if _is_latest(old, job, latest[job.training_id].latest_run)]
+        if not shown:
+            return
+        self.connection.execute(FOLLOW, [_followed(job) for job in shown])
+        changes = [(job, latest[job.training_id], TRAINING_WORDS[job.state]) for job in shown]
+        self.notify_all([(row.id, row.name, job, status) for job, row, status in changes if status.value != row.status])
+        completed = [row.id for _job, row, status in changes if status is TrainingStatus.COMPLETED]
+        if completed:
+            self.connection.execute(RELEASE, {"completed": completed, "now": utcnow()})
+
+    def _count_attempts(self, ended: Sequence[Job]) -> None:
+        """Attempts ended, or were interrupted."""
+        more: Counter[tuple[str, str]] = Counter()
+        now = utcnow()
+        for job in ended:
+            more.update({tallied("attempts", status=ATTEMPT_WORDS.get(job.state, "interrupted")): 1})
+            if job.state is JobState.RETRY_WAIT:
+                more.update({tallied("retries"): 1})
+            if job.claimed_at is not None and (job.state.ended or job.state is JobState.RETRY_WAIT):
+                more.update(observed("attempt_seconds", (now - job.claimed_at).total_seconds()))
+        self.add_tallies(more)
+
+
+def _is_latest(old: Job, job: Job, latest_run: int) -> bool:
+    """Whether the training job stands where this firing stands: it began last, and is none that waits behind it."""
+    if job.state is JobState.CREATED or job.run_number < latest_run:
+        return False
+    return not (old.state is JobState.CREATED and job.state.ended and latest_run > 0)  # it never began
+
+
+def _followed(job: Job) -> dict[str, Any]:
+    values = (
+        *(TRAINING_WORDS[job.state].value, job.run_number, job.retries, job.started_at, job.ended_at),
+        *(job.error, job.message, utcnow()),
+    )
+    return {"training": job.training_id, **{f"new_{name}": value for name, value in zip(FOLLOWED, values, strict=True)}}

@@ -1,0 +1,56 @@
+"""The housekeeper: once a day, whichever dispatcher is first, beside everything else."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from tunesmith.domain import utcnow
+from tunesmith.errors import TunesmithError
+from tunesmith.services.housekeeping import DAY_S, any_limit, housekeep
+from tunesmith.settings import Settings
+from tunesmith.storage import Storage
+from tunesmith.store import Store
+
+log = logging.getLogger("tunesmith.housekeeping")
+
+LOOK_S = 600.0
+"""Seconds between two looks at whether a day has passed."""
+
+
+class Housekeeper:
+    """Removes what is old, in a thread of its own; where nothing is to be removed there is none."""
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self.store, self.settings = store, settings
+        self.storage = Storage(settings.artifacts)
+        self.over = threading.Event()
+
+    def start(self) -> None:
+        """Begin, if the settings say how long anything is kept."""
+        if any_limit(self.settings):
+            threading.Thread(target=self._run, name="housekeeping", daemon=True).start()
+
+    def stop(self) -> None:
+        """Begin nothing more; what is under way may be cut off anywhere."""
+        self.over.set()
+
+    def look(self) -> bool:
+        """Do it if it is time and nobody else does; whether it was."""
+        now = utcnow()
+        with self.store.write() as tx:
+            if not tx.claim_housekeeping(now, DAY_S):
+                return False
+        removed = housekeep(self.store, self.storage, self.settings, now)
+        log.info("removed what is old: %s", removed)
+        return True
+
+    def _run(self) -> None:
+        while not self.over.is_set():
+            try:
+                self.look()
+            except TunesmithError as error:
+                log.warning("housekeeping goes on tomorrow: %s", error)
+            except Exception:
+                log.exception("housekeeping stumbled; it goes on tomorrow")
+            self.over.wait(LOOK_S)

@@ -1,0 +1,140 @@
+"""Random kills of everything while 500 training jobs run: each ends as its command deserves, none runs twice at once.
+
+`CHAOS_SEED`, `CHAOS_KILLS` (1000), `CHAOS_S` (300) and `CHAOS_JOBS` (500) choose another run.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from running import Platform, processes_with, until
+
+from tunesmith.testing.postgres import PostgresServer, postgres_server
+
+SEED = int(os.environ.get("CHAOS_SEED", "1"))
+KILLS = int(os.environ.get("CHAOS_KILLS", "1000"))
+SECONDS = float(os.environ.get("CHAOS_S", "300"))
+JOBS = int(os.environ.get("CHAOS_JOBS", "500"))
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(SECONDS + 1500)]
+
+SCRIPT = """
+exec 9> "$PLACE/$JOB_ID.lock"
+flock -n 9 || echo "$JOB_ID attempt $ATTEMPT" >> "$PLACE/overlaps"
+sleep $SLEEP
+echo "$JOB_ID" >> "$PLACE/done"
+exit $CODE
+"""
+
+
+class Victims:
+    """What may be killed, and how often it was."""
+
+    def __init__(self, platform: Platform, server: PostgresServer, script: Path, chance: random.Random) -> None:
+        self.platform, self.server, self.script, self.chance = platform, server, script, chance
+        self.killed: Counter[str] = Counter()
+        self.kinds: dict[str, tuple[float, Callable[[], list[int]]]] = {
+            "command": (0.6, lambda: processes_with(str(script))),
+            "worker": (0.3, lambda: platform.pids("ray::TrialWorker")),
+            "dispatcher": (0.05, lambda: platform.pids("ray::ServeReplica:tunesmith:Dispatcher")),
+            "runner": (0.045, lambda: platform.pids("ray::Runner")),
+            "database": (0.005, list),
+        }
+
+    def kill_one(self) -> None:
+        """Kill one process of a kind that is drawn, if there is one; or restart the database."""
+        weights = [weight for weight, _find in self.kinds.values()]
+        (kind,) = self.chance.choices(list(self.kinds), weights)
+        if kind == "database":
+            self.server.stop()
+            time.sleep(self.chance.uniform(0.1, 2))
+            self.server.start()
+            self.killed[kind] += 1
+            return
+        pids = sorted(self.kinds[kind][1]())
+        if not pids:
+            return
+        try:
+            os.kill(self.chance.choice(pids), signal.SIGKILL)
+            self.killed[kind] += 1
+        except ProcessLookupError:
+            return
+
+
+def submit(http: httpx2.Client, place: Path, script: Path, number: int, chance: random.Random) -> str:
+    """A job; every fifth deserves to fail. The same name is never made twice, however often it has to be tried."""
+    fails = number % 5 == 0
+    body = {
+        "name": f"chaos {number}",
+        "command": ["bash", str(script)],
+        "env": {"PLACE": str(place), "SLEEP": f"{chance.uniform(0.05, 1):.2f}", "CODE": "1" if fails else "0"},
+        "max_retries": 1 if fails else 10,
+        "retry_backoff_s": 0.1,
+    }
+
+    def posted() -> dict[str, Any] | None:
+        try:
+            answer = http.post("/jobs", json=body, headers={"Idempotency-Key": f"chaos-{number}"})
+        except httpx2.TransportError:
+            return None
+        return answer.json() if answer.status_code == 201 else None
+
+    return str(until(posted, 120, 0.5)["job_id"])
+
+
+def states(http: httpx2.Client) -> Counter[str]:
+    """Jobs by status, where an answer comes."""
+    try:
+        stats = http.get("/stats").json()
+    except (httpx2.TransportError, ValueError):
+        return Counter()
+    return Counter({status: count for status, count in stats.items() if status != "total_jobs" and count})
+
+
+def test_every_job_ends_as_its_command_deserves(start: Callable[..., Platform], tmp_path: Path) -> None:
+    chance = random.Random(SEED)
+    script = tmp_path / "work.sh"
+    script.write_text(SCRIPT)
+    with postgres_server() as server, server.database() as url:
+        platform = start(TUNESMITH_DATABASE_URL=url, TUNESMITH_NUM_CPUS="4")
+        http = httpx2.Client(base_url=platform.url, timeout=30)
+        victims = Victims(platform, server, script, chance)
+        ids: dict[str, int] = {}
+        began = time.monotonic()
+        while (passed := time.monotonic() - began) < SECONDS:
+            if len(ids) < min(JOBS, JOBS * passed / (0.8 * SECONDS)):
+                ids[submit(http, tmp_path, script, len(ids), chance)] = len(ids)
+            elif victims.killed.total() < KILLS * passed / SECONDS:
+                victims.kill_one()
+            else:
+                time.sleep(0.02)
+        print(f"\nseed {SEED}: {victims.killed.total()} kills {dict(victims.killed)}, then {dict(states(http))}")
+        ended = ("completed", "failed")
+        until(lambda: sum(states(http)[status] for status in ended) == len(ids), 900, 1)
+        check(http, tmp_path, ids)
+
+
+def check(http: httpx2.Client, place: Path, ids: dict[str, int]) -> None:
+    """What every job came to."""
+    wrong, attempts = [], 0
+    for job_id, number in ids.items():
+        job = http.get(f"/jobs/{job_id}").json()
+        executions = http.get(f"/jobs/{job_id}/executions").json()["executions"]
+        attempts += len(executions)
+        deserved = "failed" if number % 5 == 0 else "completed"
+        told = [one["status"] for one in executions]
+        if job["status"] != deserved or told[0] != deserved or set(told[1:]) - {"failed"}:
+            wrong.append((job["name"], job["status"], told, job["error_message"]))
+    print(f"{len(ids)} jobs, {attempts} attempts")
+    assert wrong == []
+    done = set((place / "done").read_text().split())
+    assert {job_id for job_id, number in ids.items() if number % 5} <= done
+    assert not (place / "overlaps").exists(), (place / "overlaps").read_text()

@@ -1,0 +1,150 @@
+"""A directory mirrored to S3 while it changes: at any moment there is one whole state of it, that of its manifest.
+
+New files get their own names. One that the manifest refers to already is first put aside, and takes the place of the
+old one when the manifest has been written: so the node may be lost at any moment, and the last whole state counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import threading
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from tuners.tools.checkpoints import NoCheckpoint, download_file, files
+from tunesmith.errors import StorageUnavailable
+from tunesmith.storage import Storage
+
+log = logging.getLogger(__name__)
+
+PUSH_S = 60.0
+"""Seconds between two looks at whether files changed."""
+MANIFEST, STAGING = ".tunesmith.json", ".tunesmith"
+
+Stamp = tuple[int, int]
+"""Size in bytes and modification time in ns: what tells whether a file changed."""
+
+
+def stamps(directory: Path) -> dict[str, Stamp]:
+    """Name -> stamp of every file below a directory."""
+    found = {}
+    for path in files(directory):
+        with contextlib.suppress(FileNotFoundError):  # renamed just now
+            status = path.stat()
+            found[path.relative_to(directory).as_posix()] = (status.st_size, status.st_mtime_ns)
+    return found
+
+
+class Mirror:
+    """A directory of this node, and its copy under a key prefix of a storage."""
+
+    def __init__(self, directory: Path, storage: Storage, prefix: str, owner: str, attempt: int = 1) -> None:
+        """`prefix`: empty, or it ends with a slash; `owner`: whose state it is, as only that is fetched.
+
+        `attempt`: of several mirrors of an owner, the one with the highest may write.
+        """
+        self.directory, self.owner, self.attempt = directory, owner, attempt
+        self._storage, self._prefix = storage, prefix
+        self._objects: dict[str, str] = {}
+        """Name -> key, as the manifest has it."""
+        self._seen: dict[str, Stamp] = {}
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._push_forever, name="checkpoint", daemon=True)
+
+    def fetch(self) -> None:
+        """Copy the last whole state of this owner to the directory, if there is one; earlier attempts write no more.
+
+        Raises:
+            NoCheckpoint: somebody else changed it.
+            OSError, StorageUnavailable: it cannot be copied.
+        """
+        for name, (key, size) in self._manifest().get("files", {}).items():
+            written = download_file(self._storage, key, self.directory / name)
+            if written != size:
+                raise NoCheckpoint(f"the checkpoint is not whole: {key} has {written} of {size} bytes")
+            self._objects[name] = key
+        self._seen = stamps(self.directory)
+        self._write(self._objects, self._seen)
+
+    def __enter__(self) -> Mirror:
+        """Begin to push every PUSH_S seconds what changed."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def close(self) -> None:
+        """Push the last state, which nobody changes any more. Raises OSError, StorageUnavailable."""
+        self.__exit__()
+        self.push(still=True)
+
+    def push(self, still: bool) -> None:
+        """Make the copy equal; unless it is `still`, not when a file changes meanwhile: the next time will do.
+
+        Raises:
+            OSError, StorageUnavailable: it cannot be copied.
+        """
+        now = stamps(self.directory)
+        changed = [name for name in now if now[name] != self._seen.get(name)]
+        if not changed and self._objects.keys() <= now.keys():
+            return
+        if self._manifest().get("attempt", 0) > self.attempt:  # this node was given up meanwhile
+            return
+        aside = f"{self._prefix}{STAGING}/{uuid.uuid4().hex}/"
+        new = {name: (aside if name in self._objects else self._prefix) + name for name in changed}
+        for name, key in new.items():
+            self._storage.upload(self.directory / name, key)
+        if not still and now != stamps(self.directory):
+            self._remove(key for key in new.values() if key.startswith(aside))
+            return
+        kept = {name: key for name, key in self._objects.items() if name in now}
+        self._commit({**kept, **new}, now)
+        self._commit({**self._objects, **self._moved(aside)}, now)
+
+    def _commit(self, objects: dict[str, str], now: dict[str, Stamp]) -> None:
+        """Write the manifest, and take away what it does not refer to any more."""
+        if objects == self._objects and now == self._seen:
+            return
+        self._write(objects, now)
+        unused = set(self._objects.values()) - set(objects.values()) - {self._prefix + name for name in objects}
+        self._objects, self._seen = objects, now
+        self._remove(unused)
+
+    def _manifest(self) -> dict[str, Any]:
+        """What the last whole state of this owner is; empty when there is none."""
+        text = b"".join(self._storage.read(self._prefix + MANIFEST))
+        manifest: dict[str, Any] = json.loads(text) if text else {}
+        return manifest if manifest.get("owner") == self.owner else {}
+
+    def _write(self, objects: dict[str, str], now: dict[str, Stamp]) -> None:
+        sizes = {name: (key, now[name][0]) for name, key in objects.items()}
+        manifest = {"owner": self.owner, "attempt": self.attempt, "files": sizes}
+        self._storage.write(self._prefix + MANIFEST, json.dumps(manifest).encode())
+
+    def _moved(self, aside: str) -> dict[str, str]:
+        """Copy what was put aside to its own names; what is too large for that stays where it is."""
+        moved = {}
+        for name, key in self._objects.items():
+            if key.startswith(aside):
+                with contextlib.suppress(StorageUnavailable):
+                    self._storage.copy(key, self._prefix + name)
+                    moved[name] = self._prefix + name
+        return moved
+
+    def _remove(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            with contextlib.suppress(StorageUnavailable):  # it takes up room, and nothing else
+                self._storage.remove(key)
+
+    def _push_forever(self) -> None:
+        while not self._over.wait(PUSH_S):
+            try:
+                self.push(still=False)
+            except (OSError, StorageUnavailable) as error:
+                log.warning("the checkpoint could not be uploaded: %s", error)

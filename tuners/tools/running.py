@@ -1,0 +1,198 @@
+"""What the runs of commands and programs have in common: a directory, a process group, and what its end means."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import tempfile
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+
+from tuners.messages import Batch, Evaluation, Outcome
+from tuners.tools import checkpoints, templates
+from tuners.tools.metrics import MetricsFile
+from tuners.tools.outcome import failure, judge, outcome, storable
+from tuners.tools.process import Ended, Stream, run_group
+from tuners.tools.repeats import Watch
+from tunesmith.domain import TrialState, utcnow
+from tunesmith.storage import Storage
+
+LOG, METRICS = "log.txt", "metrics.jsonl"
+TAIL_BYTES = 2000
+"""Bytes of output that an error quotes."""
+
+
+class Failed(Exception):
+    """The evaluation failed; the message says why."""
+
+
+class Stopped(Exception):
+    """The evaluation was ended from outside; the argument is the reason."""
+
+
+class TrialRun(ABC):
+    """One run of a tool that is a process: a trial's, or one of its repeats."""
+
+    place: Path
+    """The directory that it runs in: the run's own."""
+    limit_name = "trial_timeout_s"
+    """What people call the limit of its time."""
+
+    def __init__(
+        self,
+        batch: Batch,
+        evaluation: Evaluation,
+        watch: Watch,
+        directory: Path,
+        deadline: float | None = None,
+        variables: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """`deadline`: when the trial's time is over (`time.monotonic`); `variables`: more of its environment."""
+        self.batch, self.evaluation, self.watch = batch, evaluation, watch
+        self.declared = [parameter.name for parameter in batch.spec.space]
+        self.directory = self.place = directory
+        self.deadline, self.variables = deadline, variables
+        self.metrics = MetricsFile(directory / METRICS)
+        self.values: dict[str, float] = {}
+
+    @abstractmethod
+    def _run(self) -> None:
+        """Run it to its end, and note its `values`. Raises Failed, Stopped, UnsafeValue."""
+
+    @abstractmethod
+    def _ending(self) -> bytes:
+        """The last of what it printed, TAIL_BYTES at most."""
+
+    def outcome(self) -> Outcome:
+        """Run it to its end, however it ends."""
+        started = utcnow()
+        try:
+            self._run()
+        except Stopped as reason:
+            state = TrialState.PRUNED if str(reason) == "pruned" else TrialState.WAITING
+            return outcome(self.batch, self.evaluation, state, started, self.values)
+        except (Failed, templates.UnsafeValue) as error:
+            return failure(self.batch, self.evaluation, started, str(error), self.values)
+        return judge(self.batch, self.evaluation, started, self.values)
+
+    def _look(self) -> str | None:
+        return self.watch(self.metrics.read())
+
+    def _group(
+        self,
+        args: Sequence[str],
+        log: Stream,
+        watch: Callable[[], str | None],
+        env: Mapping[str, str],
+        at_least_s: float = 0,
+        stdout: int | None = None,
+        stdin: Stream | None = None,
+        cleanup: Sequence[str] = (),
+        held: Stream | None = None,
+    ) -> Ended:
+        left = None if self.deadline is None else max(self.deadline - time.monotonic(), at_least_s)
+        grace_s = self.batch.grace_s
+        return run_group(args, self.place, env, log, stdout, left, watch, grace_s, stdin, cleanup, held)
+
+    def _environment(self) -> dict[str, str]:
+        return inherited() | self._own_variables(self.directory)
+
+    def _own_variables(self, directory: Path) -> dict[str, str]:
+        """What the platform says of the trial; `directory`: the run's, as the process sees it."""
+        return templates.environment(self.declared, self.evaluation.params) | {
+            **self.variables,
+            "TUNESMITH_METRICS": str(directory / METRICS),
+            "TUNESMITH_JOB_ID": self.batch.job_id,
+            "TUNESMITH_EXPERIMENT_ID": str(self.batch.experiment_id),
+            "TUNESMITH_TRIAL_NUMBER": str(self.evaluation.number),
+            "TUNESMITH_TRIAL_DIR": str(directory),
+            "TUNESMITH_ATTEMPT": str(self.evaluation.attempt),
+        }
+
+    def _problems(self) -> Iterator[bytes]:
+        """Lines for the log: what could not be read of the metrics."""
+        for problem in self.metrics.problems:
+            yield f"tunesmith: in $TUNESMITH_METRICS: {storable(problem)}\n".encode()
+
+    def _check(self, ended: Ended, what: str = "", own_time: str = "") -> None:
+        if ended.stopped == "timeout":
+            limit = f"{self.batch.spec.trial_timeout_s:g} s ({self.limit_name}){own_time}"
+            raise Failed(f"{what}still running after {limit}; ended{self._tail()}")
+        if ended.stopped is not None:
+            raise Stopped(ended.stopped)
+        if ended.exit_code < 0:
+            hint = "; on Linux that is often the out-of-memory killer" if ended.exit_code == -signal.SIGKILL else ""
+            raise Failed(f"{what}killed by {_signal_name(-ended.exit_code)}{hint}{self._tail()}")
+        if ended.exit_code:
+            raise Failed(f"{what}exit code {ended.exit_code}{self._explanation(ended.exit_code)}{self._tail()}")
+
+    def _explanation(self, exit_code: int) -> str:
+        """What the exit code means, where that is known."""
+        return ""
+
+    def _tail(self) -> str:
+        text = self._ending().decode(errors="replace").strip()
+        return f"; its output ends with:\n{text}" if text else "; it printed nothing"
+
+
+def inherited() -> dict[str, str]:
+    """This process's environment without the platform's own variables: its tokens are none of a tool's business."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("TUNESMITH_", "RAY_"))}
+
+
+def usage(ended: Ended) -> dict[str, float]:
+    """What a command used, as metrics."""
+    return {
+        "wall_time_s": ended.wall_time_s,
+        "cpu_time_s": ended.cpu_time_s,
+        "max_rss_bytes": float(ended.max_rss_bytes),
+        "exit_code": float(ended.exit_code),
+    }
+
+
+def keep_log(storage: Storage, key: str, directory: Path, found: Outcome) -> Outcome:
+    """Keep a trial's log, when there is one. Raises StorageUnavailable."""
+    log = directory / LOG
+    if not log.is_file() or log.stat().st_size == 0:  # the script may have removed it
+        return found
+    if storage.local is None:
+        storage.upload(log, f"{key}/{LOG}")
+    return replace(found, log=f"{key}/{LOG}")
+
+
+@contextlib.contextmanager
+def trial_directory(storage: Storage, key: str) -> Iterator[Path]:
+    """The trial's directory, empty: in the storage itself where that is a directory, else a temporary one."""
+    if storage.local is None:
+        with tempfile.TemporaryDirectory(prefix="tunesmith-trial-", ignore_cleanup_errors=True) as temporary:
+            yield Path(temporary)
+        return
+    path = storage.local / key
+    try:
+        path.mkdir(parents=True)
+    except FileExistsError:
+        _empty(path)
+    yield path
+
+
+def _empty(directory: Path) -> None:
+    """Remove what an earlier attempt left, but the checkpoint that it kept."""
+    for path in directory.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            if path.name != checkpoints.KEPT:
+                shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most real-time signals have no name
+        return f"signal {number}"
