@@ -86,31 +86,25 @@ class Dispatcher:
         return min(LOOK_S, max(0.0, (self.next_moment - utcnow()).total_seconds()))
 
     def _look(self) -> None:
-        runner = self.runner or self._find_runner()
-        self._put_back()
-        fire_due(self.store)
         with self.store.read() as tx:
-            idle, retry = tx.nothing_to_dispatch(), tx.next_retry()
-            self.next_moment = min(filter(None, (retry, tx.next_due())), default=None)
-        woken = retry is not None and retry <= utcnow()
-        if idle and not woken:
+            agenda = tx.agenda()
+        self.next_moment = agenda.next_moment
+        for experiment_id in agenda.expired:
+            with self.store.write() as tx:
+                tx.put_back_expired(tx.experiment(experiment_id))
+        if agenda.fires:
+            fire_due(self.store)
+        runner = self.runner or self._find_runner()
+        if not (agenda.fires or agenda.retries or agenda.dispatches):
             return
         with self.store.write() as tx:
             if time.monotonic() >= self.blind_until:
                 for job in tx.recover_jobs():
                     log.warning("job %s lost its runner; it is %s now", job.id, job.state)
-            if woken:
+            if agenda.retries:
                 tx.wake_retries()
             claimed = tx.claim_jobs(self.owner, self.settings.lease_s, self.settings.max_running_jobs)
         ray.get([runner.start.remote(job) for job in claimed], timeout=self.settings.lease_s)
-
-    def _put_back(self) -> None:
-        """Let other workers take the trials whose workers went silent."""
-        with self.store.read() as tx:
-            expired = tx.expired_experiments()
-        for experiment_id in expired:
-            with self.store.write() as tx:
-                tx.put_back_expired(tx.experiment(experiment_id))
 
     def _find_runner(self) -> Any:
         from tuners.runner import Runner  # Ray Tune and Optuna: only here, and not where this class is deployed from

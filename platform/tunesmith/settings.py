@@ -17,6 +17,8 @@ from tunesmith.domain.notification import STATUSES, Channel, ChannelName, Rule
 from tunesmith.errors import InvalidSettings
 
 PREFIX = "TUNESMITH_"
+MIN_KEY = 16
+"""Characters of the static key, at least."""
 SECRET = frozenset({"api_key", "database_url", "channels", "notify", "webhook_secret"})
 """Settings whose values are never shown."""
 LISTS = frozenset({"node_types", "container_options"})
@@ -53,7 +55,7 @@ class Settings(BaseModel):
     """Port that an Optuna server listens on beside the service (0: a free one); unset: none runs."""
     mode: Literal["dev", "prod"] = "dev"
     """`dev`: no authentication, loopback only; `prod`: `TUNESMITH_API_KEY` required."""
-    api_key: str | None = Field(default=None, min_length=16)
+    api_key: str | None = Field(default=None, min_length=MIN_KEY)
     """Static key that every request must carry (`Authorization: Bearer` or `X-API-Key`); needed beyond loopback."""
     container: bool = False
     """This process is in a container whose ports the host publishes on loopback: `dev` may then listen on all."""
@@ -170,6 +172,7 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) ->
             values[name] = _split(name, raw) if name in LISTS else _object(name, raw) if name in OBJECTS else raw
     if "ray_address" not in values and environ.get("RAY_ADDRESS"):
         values["ray_address"] = environ["RAY_ADDRESS"]
+    _add_static_key(values, environ)
     _add_well_known(values, well_known_channels(environ))
     values |= {name: value for name, value in overrides.items() if value is not None}
     try:
@@ -195,6 +198,21 @@ def _refuse_unknown(environ: Mapping[str, str]) -> None:
             near = difflib.get_close_matches(name.upper(), known, n=1)
             hint = f"; did you mean {near[0]}?" if near else "; `tunesmith settings` lists them all"
             raise InvalidSettings(f"{name} is no setting{hint}", variable=name)
+
+
+def _add_static_key(values: dict[str, Any], environ: Mapping[str, str]) -> None:
+    """`ENABLE_API_AUTH=true` with `API_KEY`: the static key, under the names that other services know it by."""
+    wanted = environ.get("ENABLE_API_AUTH", "").strip().lower()
+    if wanted in ("", "false", "0", "no"):
+        return
+    if wanted not in ("true", "1", "yes"):
+        raise InvalidSettings(f"ENABLE_API_AUTH={wanted!r}: write true or false", variable="ENABLE_API_AUTH")
+    key = values.get("api_key") or environ.get("API_KEY", "")
+    if len(key) < MIN_KEY:
+        raise InvalidSettings(
+            f"ENABLE_API_AUTH=true needs API_KEY, a secret of at least {MIN_KEY} characters", variable="API_KEY"
+        )
+    values["api_key"] = key
 
 
 def _add_well_known(values: dict[str, Any], channels: Mapping[str, str]) -> None:

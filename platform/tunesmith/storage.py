@@ -101,7 +101,7 @@ class Storage:
                 shutil.rmtree(self.local / prefix)
                 return
             filesystem, root = self._filesystem()
-            filesystem.delete_dir(f"{root}/{prefix.rstrip('/')}")
+            filesystem.delete_dir(f"{root}/{prefix}")
 
     def check(self) -> None:
         """Raise StorageUnavailable unless something can be written."""

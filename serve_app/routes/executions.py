@@ -17,7 +17,8 @@ from tunesmith.schemas.training_answers import ExecutionAnswer, ExecutionPage
 
 router = surface("/jobs/{job_id}", ["training jobs"], refuses=(404,))
 PAGE = 50
-Number = Annotated[int | None, Query(ge=1, le=MAX_INTEGER, description="The `number` of one execution.")]
+MAX_NUMBER = 2**31 - 1
+Number = Annotated[int | None, Query(ge=1, le=MAX_NUMBER, description="The `number` of one execution.")]
 
 
 @router.get(

@@ -227,10 +227,11 @@ def _shown(tx: Tx, training: TrainingJob) -> TrainingAnswer:
 
 def _all_shown(tx: Tx, found: Sequence[TrainingJob]) -> list[TrainingAnswer]:
     depends_on = tx.dependencies([training.id for training in found])
+    experiments = tx.experiments_by_id([training.experiment_id for training in found])
     return [
         TrainingAnswer.of(
             training,
-            tx.experiment(training.experiment_id),
+            experiments[training.experiment_id],
             depends_on[training.id],
             tx.waits_for(training.id) if depends_on[training.id] and _never_fired(training) else (),
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import shutil
 import signal
 import stat
 import subprocess
@@ -18,52 +17,19 @@ from typing import Any
 
 import pytest
 
+from tests.images import ENGINE, OPTIONS, busybox_image, engine
 from tuners.messages import Batch, Containers, Evaluation, Outcome, Stop
 from tuners.tools.evaluate import evaluate
 from tunesmith.domain import ProgramTool, TrialState, space_of
 from tunesmith.testing.factories import spec
 
-ENGINE = "podman --runtime runc"
-OPTIONS = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024")
-"""podman's own defaults may be more than the machine grants."""
-APPLETS = ("sh", "cat", "echo", "ls", "env", "sleep", "kill", "true", "head", "id", "pwd", "ps", "tr", "dd", "yes")
 Watch = Callable[[list[tuple[str, int, float]]], Stop | None]
-
-
-def engine(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*ENGINE.split(), *words], capture_output=True, text=True, check=False, **options)
-
-
-def reason_to_skip() -> str | None:
-    """Why no container can run on this machine, if so."""
-    missing = [name for name in ("podman", "busybox") if shutil.which(name) is None]
-    if shutil.which("runc", path=f"{os.environ['PATH']}:/usr/sbin") is None:
-        missing.append("runc")
-    return f"{', '.join(missing)} not installed" if missing else None
 
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An image of nothing but busybox."""
-    if (reason := reason_to_skip()) is not None:
-        pytest.skip(reason)
-    root = tmp_path_factory.mktemp("image")
-    (root / "bin").mkdir()
-    (root / "not-executable").write_text("data")
-    shutil.copy(str(shutil.which("busybox")), root / "bin" / "busybox")
-    for name in APPLETS:
-        (root / "bin" / name).symlink_to("busybox")
-    archive = shutil.make_archive(str(root), "tar", root)
-    name = f"localhost/tunesmith-test-{uuid.uuid4().hex[:8]}:1"
-    made = engine("import", "--change=WORKDIR /bin", archive, name)
-    if made.returncode:
-        pytest.skip(f"podman cannot make an image here: {made.stderr.strip()}")
-    probe = engine("run", "--rm", *OPTIONS, name, "true")
-    if probe.returncode:
-        engine("rmi", "--force", name)
-        pytest.skip(f"no container can run here: {probe.stderr.strip()}")
-    yield name
-    engine("rmi", "--force", name)
+    with busybox_image(tmp_path_factory.mktemp("image")) as name:
+        yield name
 
 
 class Bench:

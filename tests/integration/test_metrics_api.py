@@ -90,8 +90,8 @@ def test_jobs_and_trials_are_told_as_they_stand(database: Store, platform: TestC
     assert found["tunesmith_trials", (("state", "failed"),)] == 1
     assert found["tunesmith_trials", (("state", "waiting"),)] == 2
     assert found["tunesmith_training_attempts_total", (("status", "completed"),)] == 1
-    assert found["tunesmith_training_attempts_total", (("status", "retrying"),)] == 1
-    assert found["tunesmith_training_attempts_total", (("status", "failed"),)] == 0
+    assert found["tunesmith_training_attempts_total", (("status", "failed"),)] == 1
+    assert found["tunesmith_training_attempts_total", (("status", "cancelled"),)] == 0
     assert found["tunesmith_training_retries_total", ()] == 1
     assert found["tunesmith_training_attempt_duration_seconds_count", ()] == 2
 

@@ -56,6 +56,12 @@ def test_an_upgrade_makes_the_tables_of_the_code(empty: Store) -> None:
     new_experiment(empty)
 
 
+def test_ids_are_never_used_again_on_sqlite(sqlite_store: Store) -> None:
+    query = text("SELECT name FROM sqlite_master WHERE type = 'table' AND sql LIKE '%AUTOINCREMENT%'")
+    with sqlite_store.read() as tx:
+        assert {"experiments", "trials"} <= set(tx.connection.scalars(query))
+
+
 def test_a_second_upgrade_changes_nothing(empty: Store) -> None:
     empty.upgrade()
     made = new_experiment(empty)

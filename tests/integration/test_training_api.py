@@ -545,7 +545,8 @@ class TestExecutions:
             cursor = page["next_cursor"]
         assert seen == [2, 1, 0]
         assert [e["trial"] for e in api.get(url, params={"number": 1}).json()["executions"]] == [1, 0]
-        assert api.get(url, params={"number": 3}).json()["executions"] == []
+        assert api.get(url, params={"number": 2**31 - 1}).json()["executions"] == []
+        refused(api.get(url, params={"number": 2**31}))
         refused(api.get(url, params={"cursor": "nonsense"}))
 
     def test_logs_of_an_execution_and_of_an_attempt(self, api: TestClient, job: dict[str, Any]) -> None:

@@ -138,3 +138,26 @@ def test_every_setting_has_a_sentence_and_stands_in_the_readme_and_the_example()
     for page in ("README.md", "config/.example.env"):
         text = (ROOT / page).read_text()
         assert [name for name in Settings.model_fields if PREFIX + name.upper() not in text] == []
+
+
+class TestStaticKeyByOtherNames:
+    def test_enable_api_auth_takes_the_api_key(self) -> None:
+        settings = load_settings({"ENABLE_API_AUTH": "true", "API_KEY": "0123456789abcdef"})
+        assert settings.api_key == "0123456789abcdef"
+
+    def test_an_api_key_alone_turns_nothing_on(self) -> None:
+        assert load_settings({"API_KEY": "0123456789abcdef"}).api_key is None
+        assert load_settings({"API_KEY": "0123456789abcdef", "ENABLE_API_AUTH": "false"}).api_key is None
+
+    def test_our_own_name_goes_first(self) -> None:
+        environ = {"ENABLE_API_AUTH": "1", "API_KEY": "x" * 16, "TUNESMITH_API_KEY": "y" * 16}
+        assert load_settings(environ).api_key == "y" * 16
+
+    @pytest.mark.parametrize("key", ["", "short"])
+    def test_without_a_key_it_is_refused(self, key: str) -> None:
+        with pytest.raises(InvalidSettings, match="API_KEY"):
+            load_settings({"ENABLE_API_AUTH": "true", "API_KEY": key})
+
+    def test_what_is_neither_true_nor_false_is_refused(self) -> None:
+        with pytest.raises(InvalidSettings, match="ENABLE_API_AUTH"):
+            load_settings({"ENABLE_API_AUTH": "maybe"})

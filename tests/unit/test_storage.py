@@ -75,3 +75,13 @@ def test_a_scheme_that_nobody_knows_is_unavailable() -> None:
 def test_trials_are_spread_over_directories() -> None:
     assert trial_key(7, 12) == "experiments/7/trials/0000/12"
     assert trial_key(7, 123_456) == "experiments/7/trials/0123/123456"
+
+
+def test_everything_below_a_prefix_is_deleted_and_nothing_beside_it(storage: Storage) -> None:
+    for key in ("runs/1/checkpoint/deep/state", "runs/1/.lock", "runs/10/state"):
+        storage.write(key, b"state")
+    storage.delete("runs/1")
+    storage.delete("runs/1")
+    assert storage.local is not None
+    assert [path.name for path in (storage.local / "runs").iterdir()] == ["10"]
+    assert b"".join(storage.read("runs/10/state")) == b"state"

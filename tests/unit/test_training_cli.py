@@ -24,7 +24,7 @@ from tunesmith.cli.training_options import memory, rule, seconds
 from tunesmith.domain import JobState
 from tunesmith.errors import BadRequest
 from tunesmith.store import Store
-from tunesmith.testing import new_experiment
+from tunesmith.testing import new_experiment, open_trial
 
 NIGHTLY = ("nightly", "--schedule", "0 2 * * *", "--timezone", "Europe/Berlin")
 
@@ -150,6 +150,16 @@ class TestUpdate:
         assert (changed["env"], changed["timezone"], changed["command"]) == ({"B": "2"}, "Europe/Berlin", ["true"])
         assert document("update", "b", "--no-env", "--", "false", "-x")["command"] == ["false", "-x"]
 
+    def test_a_file_changes_what_it_says_but_the_name(self, here: Platform, tmp_path: Path) -> None:
+        run("create", *NIGHTLY, "--gpus", "1", "--", "true")
+        file = tmp_path / "jobs.yaml"
+        file.write_text("[{name: nightly, schedule: null, resources: {cpus: 3}}, {name: other}]")
+        changed = document("update", "nightly", "--file", str(file), "--tag", "x")
+        assert (changed["schedule"], changed["tags"]) == (None, ["x"])
+        assert (changed["resources"]["cpus"], changed["resources"]["gpus"]) == (3, 1)
+        file.write_text("{name: other, max_retries: 1}")
+        assert document("update", "nightly", "--file", str(file))["name"] == "nightly"
+
     def test_nothing_to_change_is_said(self, here: Platform) -> None:
         run("create", *NIGHTLY, "--", "true")
         assert "nothing to change" in refused("update", "nightly")
@@ -165,9 +175,7 @@ class TestUpdate:
 class TestSteering:
     def test_both_kinds_of_jobs_by_their_ids(self, here: Platform) -> None:
         run("create", *NIGHTLY, "--", "true")
-        with here.store.write() as tx:
-            experiment = new_experiment(tx)
-        job = here.client.experiment(experiment.id).submit({"type": "random", "n_iter": 1})
+        job = here.client.experiment(new_experiment(here.store).id).submit({"type": "random", "n_iter": 1})
         assert run("pause", "nightly").stdout.split()[2] == "paused"
         assert run("pause", job.id).stdout == f"{job.id} paused\n"
         assert document("resume", "nightly")["status"] == "pending"
@@ -245,10 +253,8 @@ class TestTables:
         here.client.training_jobs.create("s", ["x", "${lr}"], parameters=space)
         experiment = here.client.training_jobs.get("s").info.experiment_id
         job = here.claim()
-        from tunesmith.testing import open_trial
-
         with here.store.write() as tx:
-            tx.record(job.id, str(job.lease_token), tx.experiment(experiment), [open_trial(job, 0, {"lr": 0.5})])
+            tx.record(job.id, str(job.lease_token), tx.experiment(experiment), [open_trial(job, 0, params={"lr": 0.5})])
         assert "lr=0.5" in run("executions", "s").stdout
 
 
@@ -265,9 +271,7 @@ class TestLogs:
         ]
 
     def test_an_execution_of_an_experiments_job_is_refused(self, here: Platform) -> None:
-        with here.store.write() as tx:
-            experiment = new_experiment(tx)
-        job = here.client.experiment(experiment.id).submit({"type": "random", "n_iter": 1})
+        job = here.client.experiment(new_experiment(here.store).id).submit({"type": "random", "n_iter": 1})
         assert "--trial" in refused("logs", job.id, "--execution", "1")
 
 

@@ -51,9 +51,9 @@ def platform(directory: Path, store: Store, **settings: object) -> Iterator[Plat
 
 
 @contextmanager
-def another(directory: Path) -> Iterator[Platform]:
+def another(directory: Path, **settings: object) -> Iterator[Platform]:
     """An empty one."""
     store = memory_store()
-    with platform(directory, store) as found:
+    with platform(directory, store, **settings) as found:
         yield found
     store.close()

@@ -95,13 +95,17 @@ def kind(document: Any) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1 takes `1e-5` for a string, for want of a dot; people who write a learning rate mean the number."""
+    """YAML 1.1 takes `1e-5` for a string, and `on` and `no` for booleans; people mean a number, and words."""
 
 
 class Dumper(yaml.SafeDumper):
     """Writes what is read here as it was: the text `1e-5` gets quotes."""
 
 
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, regex) for tag, regex in resolvers if tag != "tag:yaml.org,2002:bool" or first in "tTfF"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 for _kind in (_Loader, Dumper):
     _kind.add_implicit_resolver(
         "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(?:\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")

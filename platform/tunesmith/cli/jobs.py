@@ -204,8 +204,6 @@ def _watch_training(job: TrainingHandle, exit_status: bool, as_json: bool) -> No
     answer = training_watch.follow_training(job, as_json)
     if as_json:
         print_json_line({"job": answer})
-    else:
-        hint(training_watch.standing(answer))
     if exit_status:
         training_watch.end(answer)
 

@@ -115,7 +115,9 @@ def _report(steps: Sequence[Step], doomed: Sequence[TrainingAnswer], dry_run: bo
         console().print(f"{line['action']} {line['name']}", markup=False)
         if dry_run:
             for name, change in line["changes"].items():
-                console().print(f"  {name}: {_shown(change['before'])} -> {_shown(change['after'])}", markup=False)
+                console().print(
+                    f"  {name}: {_shown(change['before'])} -> {_shown(change['after'])}", markup=False, soft_wrap=True
+                )
     if dry_run:
         hint("nothing was written")
 

@@ -17,8 +17,8 @@ from tunesmith.schemas.training_jobs import TrainingRequest
 
 PLANNED = frozenset({"chosen", "asked_before"})
 """What the platform adds to a search, and no request may say."""
-ALWAYS = ("name", "image", "command", "schedule")
-"""Fields that are written first; of these the first and the third even when they are as by default."""
+FIRST = ("name", "image", "command", "schedule", "timezone")
+"""Fields that are written before the others."""
 
 
 @dataclass(frozen=True)
@@ -99,15 +99,16 @@ def refuse(problems: Sequence[Mapping[str, Any]]) -> None:
 def form_of(info: TrainingAnswer) -> Form:
     """A training job as a request could make it."""
     request = request_of(info)
-    whole = request.model_dump(mode="json")
-    shown = [rule for rule in request.notify if not is_masked(rule)]
-    whole["notify"] = [rule.model_dump(mode="json", exclude_defaults=True) for rule in shown]
-    plain = request.model_dump(mode="json", exclude_defaults=True)
-    plain |= {"name": info.name, "command": list(info.command), "notify": whole["notify"]}
+    found = request.model_dump(mode="json", exclude_defaults=True, exclude={"notify"})
+    found |= {"name": info.name, "command": list(info.command)}
+    found |= {name: int(value) for name, value in found.items() if isinstance(value, float) and value.is_integer()}
+    if request.notify:
+        plain = [rule.model_dump(mode="json", exclude_defaults=True) for rule in request.notify if not is_masked(rule)]
+        found |= {"notify": plain} if plain else {}
     if info.optimizer is not None:
-        plain["optimizer"] = optimizer_of(info)
-    order = [*ALWAYS, *(name for name in TrainingRequest.model_fields if name not in ALWAYS)]
-    fields = {name: plain[name] for name in order if name in plain and (name != "notify" or plain[name])}
+        found["optimizer"] = optimizer_of(info)
+    order = [*FIRST, *(name for name in TrainingRequest.model_fields if name not in FIRST)]
+    fields = {name: found[name] for name in order if name in found}
     return Form(fields, tuple(rule for rule in request.notify if is_masked(rule)), info.status == "paused")
 
 

@@ -20,6 +20,8 @@ from tunesmith.schemas.training_jobs import TrainingRequest
 
 FILLED_IN = ("seed", "n_iter")
 """What the platform adds to a search that leaves it open."""
+REFUSALS = (400, 404, 409, 413)
+"""What the platform answers to a job that it would not take; anything else is no job's fault."""
 Action = Literal["create", "update", "unchanged", "delete"]
 
 
@@ -93,7 +95,7 @@ def checked(client: Client, steps: Sequence[Step], quiet: bool) -> dict[str, Tra
             try:
                 found[step.name] = client.training_jobs.validate(**_on_its_own(step))
             except TunesmithError as error:
-                if error.status >= 500 or error.status < 400:
+                if error.status not in REFUSALS:
                     raise
                 problems += _problems(step.where, error)
             progress(number)

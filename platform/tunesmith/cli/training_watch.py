@@ -76,7 +76,7 @@ def end(info: TrainingAnswer) -> None:
 def standing(info: TrainingAnswer) -> str:
     """Where it stands, in a line."""
     parts = [f"{info.name} {info.status}"]
-    if info.retry_count:
+    if info.retry_count and info.status != "retrying":
         parts.append(f"retry {info.retry_count} of {info.max_retries}")
     if info.status == "running" and info.started_at:
         parts.append(f"since {text(info.started_at)}")
@@ -147,7 +147,8 @@ def _looking(job: TrainingHandle, show: Callable[[TrainingAnswer], None]) -> Ite
         yield
     finally:
         over.set()
-        thread.join()
+        thread.join(1.0)  # it may wait for an answer
+    show(job.info)
 
 
 @contextmanager

@@ -119,7 +119,8 @@ def update(
 
     A list that is given stands instead of the one before: --env, --depends-on, --notify and --tag, once for each item.
     """
-    given = merged(fields, {} if file is None else {**only_entry(file)})
+    given = merged(fields, {} if file is None else only_entry(file, job))
+    given.pop("name", None)  # only --name gives it another one
     given |= {key: value for key, value in (("name", new_name), ("command", command)) if value}
     if not given:
         raise BadRequest("nothing to change; `tunesmith jobs update --help` lists the options")
@@ -250,7 +251,7 @@ def _done(info: TrainingAnswer, as_json: bool) -> None:
 def describe(info: TrainingAnswer) -> str:
     """Where it stands, in a line."""
     note = f" ({info.message})" if info.message else ""
-    following = f", fires {text(info.next_run_at)}" if info.next_run_at else ""
+    following = f", fires {text(info.next_run_at)}" if info.next_run_at and info.status != "paused" else ""
     return f"{info.name} ({info.job_id}) {info.status}{following}{note}"
 
 

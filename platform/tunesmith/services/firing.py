@@ -89,6 +89,8 @@ def _fire(tx: Tx, training_id: str, now: datetime) -> int:
         if state is None:
             message = f"the firing of {instant or now:%Y-%m-%d %H:%M} UTC was skipped: the one before it had not ended"
             continue
+        if state is JobState.CREATED and (needed := _needed(tx, training)):
+            message = f"waits for {', '.join(needed)}"
         new_firing(tx, training, instant, state)
         queued += state is JobState.QUEUED
     changes = {"message": message} if message else {}
@@ -119,11 +121,12 @@ def _state_of_new(tx: Tx, training: TrainingJob, several: bool) -> JobState | No
     busy = tx.active_job(training.experiment_id) is not None or tx.firings(training, {JobState.CREATED})
     if busy and training.plan.overlap == "skip" and not several and training.plan.schedule is not None:
         return None
-    return JobState.CREATED if busy or _needs(tx, training) else JobState.QUEUED
+    return JobState.CREATED if busy or _needed(tx, training) else JobState.QUEUED
 
 
-def _needs(tx: Tx, training: TrainingJob) -> bool:
-    return training.plan.schedule is not None and bool(tx.waits_for(training.id))
+def _needed(tx: Tx, training: TrainingJob) -> list[str]:
+    """What a firing of a schedule waits for; without a schedule it is fired when there is nothing left."""
+    return [] if training.plan.schedule is None else tx.waits_for(training.id)
 
 
 def _begin_waiting(store: Store) -> int:

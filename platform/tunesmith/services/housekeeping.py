@@ -120,18 +120,15 @@ def remove_leftovers(store: Store, storage: Storage) -> None:
             keys = tx.leftover_keys(after)
         if not keys:
             return
-        gone = [key for key in keys if _remove(storage, key)]
+        gone = [key for key in keys if _remove(storage.delete, key)]
         with store.write() as tx:
             tx.settle_leftovers(gone)
         after = keys[-1]
 
 
-def _remove(storage: Storage, key: str) -> bool:
+def _remove(remove: Callable[[str], None], key: str) -> bool:
     try:
-        if key.endswith("/"):
-            storage.delete(key)
-        else:
-            storage.remove(key)
+        remove(key)
     except StorageUnavailable as error:
         log.warning("%s could not be removed: %s", key, error)
         return False
@@ -154,7 +151,7 @@ def _steps(store: Store, storage: Storage, settings: Settings, now: datetime) ->
             yield (done := replace(done, firings=done.firings + firings))
     if limits.logs is not None:
         for training in _trainings(store, limits.logs):
-            for count in _log_batches(store, training.id, limits.logs):
+            for count in _log_batches(store, storage, training.id, limits.logs):
                 yield (done := replace(done, logs=done.logs + count))
     if limits.events is not None:
         for count in _event_batches(store, limits.events):
@@ -203,13 +200,15 @@ def _remove_firings(store: Store, training_id: str, before: datetime) -> int:
             return removed
 
 
-def _log_batches(store: Store, training_id: str, before: datetime) -> Iterator[int]:
+def _log_batches(store: Store, storage: Storage, training_id: str, before: datetime) -> Iterator[int]:
     while True:
         with store.write() as tx:
-            count = tx.remove_logs(training_id, before)
-        if not count:
+            keys = tx.remove_logs(training_id, before)
+        if not keys:
             return
-        yield count
+        for key in keys:
+            _remove(storage.remove, key)
+        yield len(keys)
 
 
 def _event_batches(store: Store, before: datetime) -> Iterator[int]:

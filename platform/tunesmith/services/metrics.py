@@ -20,7 +20,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
-from tunesmith.domain import JobState, TrainingStatus
+from tunesmith.domain import JobState
 from tunesmith.domain.notification import NotificationState
 from tunesmith.store import Store, Tx
 from tunesmith.store.tallies import BUCKETS, bucket
@@ -30,8 +30,8 @@ REQUESTS, REQUEST_SECONDS = "http_requests", "http_request_seconds"
 REQUEST_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds, in seconds."""
 OPENMETRICS = "application/openmetrics-text"
-ENDS = (TrainingStatus.COMPLETED, TrainingStatus.FAILED, TrainingStatus.RETRYING, TrainingStatus.CANCELLED)
-"""How attempts usually end: told from the beginning, so that a rate sees the first one."""
+ENDS = ("completed", "failed", "cancelled", "interrupted")
+"""How attempts end: told from the beginning, so that a rate sees the first one."""
 Tallies = Mapping[str, Sequence[tuple[Mapping[str, str], float]]]
 
 
@@ -76,11 +76,11 @@ class Scrape(Collector):
         yield from self._requests()
 
     def _attempts(self) -> Iterator[Metric]:
-        counts: dict[str, float] = {status.value: 0.0 for status in ENDS}
+        counts: dict[str, float] = dict.fromkeys(ENDS, 0.0)
         counts |= {labels["status"]: value for labels, value in self._of("attempts")}
         attempts = CounterMetricFamily(
             "tunesmith_training_attempts",
-            "Attempts of training jobs that ended or were interrupted, by what became of the job.",
+            "Attempts of training jobs, by how they ended.",
             labels=["status"],
         )
         for status, value in counts.items():

@@ -111,8 +111,9 @@ def pause(tx: Tx, training: TrainingJob) -> TrainingJob:
         raise StateForbids(f"The job is {training.shown}, and has no schedule", state=training.shown.value)
     if active is not None and (active.state is not JobState.RUNNING or training.plan.search is not None):
         jobs.pause(tx, active.id)
-    tx.lock_training(training.id)
-    return tx.change_training(training.id, paused=True)
+    now = tx.lock_training(training.id)
+    message = "paused when its attempt has ended" if now.shown is TrainingStatus.RUNNING else now.message
+    return tx.change_training(training.id, paused=True, message=message)
 
 
 def resume(tx: Tx, training: TrainingJob) -> TrainingJob:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import bindparam, func, select, update
@@ -56,6 +57,11 @@ class ExperimentQueries(Queries):
         if row is None:
             raise _missing(experiment_id)
         return experiment_of(row)
+
+    def experiments_by_id(self, ids: Collection[int]) -> dict[int, Experiment]:
+        """Those that there are, by id."""
+        query = select(experiments).where(experiments.c.id.in_(list(ids)))
+        return {row.id: experiment_of(row) for row in self.connection.execute(query)}
 
     def experiments(
         self, cursor: str | None = None, limit: int = 50, search: str | None = None, archived: bool = False

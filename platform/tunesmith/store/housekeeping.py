@@ -88,7 +88,7 @@ class HousekeepingQueries(TrainingQueries):
         self.connection.execute(delete(measurements).where(*of))
         counts = Counter(TrialState(row.state) for row in removed)
         self.count_states(here, {state: -count for state, count in counts.items()})
-        self._leave([f"{trial_key(here, number)}/" for number in numbers])
+        self._leave([trial_key(here, number) for number in numbers])
         return len(removed)
 
     def remove_firings(self, training_id: str, before: datetime) -> tuple[int, int]:
@@ -103,7 +103,7 @@ class HousekeepingQueries(TrainingQueries):
         if gone < BATCH and held:
             runs = delete(jobs).where(jobs.c.id.in_(held)).returning(jobs.c.run_number)
             numbers = list(self.connection.scalars(runs))
-            self._leave([f"{run_key(training.experiment_id, number)}/" for number in numbers])
+            self._leave([run_key(training.experiment_id, number) for number in numbers])
             return len(numbers), gone
         return 0, gone
 
@@ -112,11 +112,15 @@ class HousekeepingQueries(TrainingQueries):
         query = select(func.count()).join_from(trials, jobs, jobs.c.id == trials.c.job_id)
         return int(self.connection.scalar(query.where(*_old(training, before), trials.c.log.is_not(None))) or 0)
 
-    def remove_logs(self, training_id: str, before: datetime) -> int:
-        """Let a batch of attempts of old firings have no log any more; how many."""
+    def remove_logs(self, training_id: str, before: datetime) -> list[str]:
+        """Let a batch of attempts of old firings have no log any more; the keys of the logs, to be removed at once.
+
+        They are no leftovers: the firing may be retried, and print to the same keys. What is not removed now goes with
+        the execution.
+        """
         training = self._held(training_id)
         if training is None:
-            return 0
+            return []
         query = select(trials.c.id, trials.c.job_id, trials.c.log).join(jobs, jobs.c.id == trials.c.job_id)
         query = query.where(*_old(training, before), trials.c.log.is_not(None)).limit(BATCH)
         found = self.connection.execute(query).all()
@@ -124,8 +128,7 @@ class HousekeepingQueries(TrainingQueries):
         mine = [row for row in found if row.job_id in held]
         changed = update(trials).where(trials.c.id.in_([row.id for row in mine])).values(log=None)
         self.connection.execute(changed)
-        self._leave([row.log for row in mine])
-        return len(mine)
+        return [row.log for row in mine]
 
     def count_events(self, before: datetime) -> int:
         """How many events of jobs that ended before a moment may go."""
@@ -145,7 +148,7 @@ class HousekeepingQueries(TrainingQueries):
         return self._remove_events(held, every=False)
 
     def leftover_keys(self, after: str = "") -> list[str]:
-        """Keys of files that nobody needs any more, a batch of those behind `after`."""
+        """Key prefixes of files that nobody needs any more, a batch of those behind `after`."""
         query = select(leftovers.c.key).where(leftovers.c.key > after).order_by(leftovers.c.key)
         return list(self.connection.scalars(query.limit(BATCH)))
 

@@ -9,11 +9,10 @@ from sqlalchemy import Engine
 
 from tunesmith.store import engine as engines
 from tunesmith.store import migrate
-from tunesmith.store.asking import AskQueries
+from tunesmith.store.agenda import AgendaQueries
 from tunesmith.store.experiments import ExperimentQueries
 from tunesmith.store.housekeeping import HousekeepingQueries
 from tunesmith.store.idempotency import IdempotencyQueries
-from tunesmith.store.leases import LeaseQueries
 from tunesmith.store.recording import RecordingQueries
 from tunesmith.store.records import RecordQueries
 from tunesmith.store.studies import StudyQueries
@@ -25,11 +24,10 @@ from tunesmith.store.workspaces import WorkspaceQueries
 
 class Tx(
     HousekeepingQueries,
+    AgendaQueries,
     RecordQueries,
     StudyLeaseQueries,
-    AskQueries,
     WorkspaceQueries,
-    LeaseQueries,
     StudyQueries,
     RecordingQueries,
     ExperimentQueries,

@@ -186,9 +186,8 @@ training_jobs = Table(
     UniqueConstraint("workspace_id", "name"),
     Index(None, "created_at", "id"),
     Index(None, "status", "created_at", "id"),
+    Index(None, "next_run_at"),
 )
-due = training_jobs.c.next_run_at.is_not(None) & training_jobs.c.paused.is_(False)
-Index("ix_training_jobs_due", training_jobs.c.next_run_at, postgresql_where=due, sqlite_where=due)
 
 training_dependencies = Table(
     "training_dependencies",
@@ -239,8 +238,6 @@ jobs = Table(
     Index(None, "state", "queued_at", "id"),
     Index("ix_jobs_claim", "state", "priority", "queued_at", "id"),
 )
-waits = jobs.c.state == "retry_wait"
-Index("ix_jobs_retry", jobs.c.available_at, postgresql_where=waits, sqlite_where=waits)
 
 trials = Table(
     "trials",
@@ -325,11 +322,12 @@ tallies = Table(
     Column("value", Float(53), nullable=False),
 )
 
-# Keys of files that nobody needs any more: written with the end of what they belonged to, taken out with the files.
+# Key prefixes of files that nobody needs any more: written with the end of what they belonged to, and taken out when
+# the files are gone. Nothing new ever gets these keys.
 leftovers = Table(
     "leftovers",
     metadata,
-    Column("key", CleanText, primary_key=True),  # with a slash at the end: all below
+    Column("key", CleanText, primary_key=True),
 )
 
 # What is still to be told: a status change, with the plan of its training job, becomes a notification for each channel.

@@ -246,10 +246,8 @@ class TrainingQueries(AttemptQueries):
         return moment
 
     def waiting_firings(self, limit: int = 100) -> list[Job]:
-        """Firings that wait and could begin: nothing of their training job is active; the oldest of each first."""
-        query = (
-            select(*JOB_COLUMNS).where(FREE, jobs.c.training_id.is_not(None)).order_by(jobs.c.run_number).limit(limit)
-        )
+        """Firings that waited, and could begin now."""
+        query = select(*JOB_COLUMNS).where(FREE).order_by(jobs.c.queued_at, jobs.c.id).limit(limit)
         return list(map(job_of, self.connection.execute(query)))
 
     def latest_firing(self, training: TrainingJob) -> Job | None:

@@ -20,6 +20,8 @@ OF_JOBS = (
 
 
 def upgrade() -> None:
+    if op.get_bind().dialect.name == "sqlite":
+        _never_reuse_ids()
     op.create_table(
         "training_jobs",
         sa.Column("id", sa.Text(), nullable=False),
@@ -52,8 +54,7 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_training_jobs_created_at_id"), "training_jobs", ["created_at", "id"])
     op.create_index(op.f("ix_training_jobs_status_created_at_id"), "training_jobs", ["status", "created_at", "id"])
-    due = sa.text("next_run_at IS NOT NULL AND paused IS false")
-    op.create_index("ix_training_jobs_due", "training_jobs", ["next_run_at"], postgresql_where=due, sqlite_where=due)
+    op.create_index(op.f("ix_training_jobs_next_run_at"), "training_jobs", ["next_run_at"])
     op.create_table(
         "training_dependencies",
         sa.Column("training_id", sa.Text(), nullable=False),
@@ -91,12 +92,9 @@ def upgrade() -> None:
         batch_op.create_unique_constraint(op.f("uq_jobs_training_id_scheduled_at"), ["training_id", "scheduled_at"])
     with op.batch_alter_table("jobs", schema=None) as batch_op:
         batch_op.alter_column("retries", existing_type=sa.Integer(), existing_nullable=False, server_default=None)
-    waits = sa.text("state = 'retry_wait'")
-    op.create_index("ix_jobs_retry", "jobs", ["available_at"], postgresql_where=waits, sqlite_where=waits)
 
 
 def downgrade() -> None:
-    op.drop_index("ix_jobs_retry", "jobs")
     with op.batch_alter_table("jobs", schema=None) as batch_op:
         batch_op.drop_constraint(op.f("uq_jobs_training_id_scheduled_at"), type_="unique")
         batch_op.drop_constraint(op.f("fk_jobs_training_id_training_jobs"), type_="foreignkey")
@@ -104,6 +102,13 @@ def downgrade() -> None:
             batch_op.drop_column(name)
     for table in ("notifications", "status_changes", "leftovers", "tallies", "training_dependencies", "training_jobs"):
         op.drop_table(table)
+
+
+def _never_reuse_ids() -> None:
+    """AUTOINCREMENT, which 0003 lost when it made these tables anew: a deleted experiment's files are nobody else's."""
+    for table in ("experiments", "trials"):
+        with op.batch_alter_table(table, recreate="always", table_kwargs={"sqlite_autoincrement": True}):
+            pass
 
 
 def _add_outbox() -> None:
