@@ -258,12 +258,6 @@ class JobRun:
             self._dirty, self._measured, self.message = {}, [], None
             return taken
 
-    @property
-    def unwritten_left(self) -> bool:
-        """Whether SQL does not know everything yet."""
-        with self.lock:
-            return bool(self._dirty or self._measured)
-
     def write_again(self, unwritten: Unwritten) -> None:
         """Put back what could not be written, unless something newer came."""
         with self.lock:

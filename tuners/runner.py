@@ -339,9 +339,10 @@ class Runner:
 
     async def _flush(self, run: JobRun) -> None:
         try:
-            await asyncio.to_thread(self.writer.write, run)
             if run.over and not run.workers:
                 await self._end(run)
+            else:
+                await asyncio.to_thread(self.writer.write, run)
         except LeaseLost:
             self._abandon(run)
 

@@ -6,10 +6,10 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
-from tuners.jobrun import JobRun
+from tuners.jobrun import JobRun, Unwritten
 from tunesmith.domain import Job, JobState, Trial
 from tunesmith.errors import DatabaseUnavailable, LeaseLost
-from tunesmith.store import Store
+from tunesmith.store import Store, Tx
 
 log = logging.getLogger(__name__)
 
@@ -34,15 +34,7 @@ class Writer:
             return
         try:
             with self.store.write() as tx:
-                tx.record(
-                    run.job.id,
-                    str(run.job.lease_token),
-                    run.experiment,
-                    unwritten.trials,
-                    unwritten.measurements,
-                    unwritten.progress,
-                    unwritten.message,
-                )
+                _record(tx, run, unwritten)
             self._found_healthy()
         except DatabaseUnavailable as error:
             run.write_again(unwritten)
@@ -89,16 +81,20 @@ class Writer:
             self._found_away(error)
 
     def end(self, run: JobRun) -> bool:
-        """Write the rest and the verdict; False when it has to be tried again. Raises LeaseLost."""
-        self.write(run)
-        if not self._may_try() or run.unwritten_left:
+        """Write the rest and the verdict, in one transaction; False when it has to be tried again. Raises LeaseLost."""
+        if not self._may_try():
             return False
+        unwritten = run.unwritten()
         state, changes = run.verdict()
         changes["progress"] = run.standing.model_dump(mode="json")
         try:
             with self.store.write() as tx:
+                if unwritten is not None:
+                    _record(tx, run, unwritten)
                 tx.end_lease(run.job.id, str(run.job.lease_token), state, **changes)
         except DatabaseUnavailable as error:
+            if unwritten is not None:
+                run.write_again(unwritten)
             self._found_away(error)
             return False
         return True
@@ -145,3 +141,15 @@ class Writer:
             log.warning("the database is away; results are kept in memory until it is back: %s", error)
         self.healthy = False
         self._not_before = time.monotonic() + PATIENCE_S
+
+
+def _record(tx: Tx, run: JobRun, unwritten: Unwritten) -> None:
+    tx.record(
+        run.job.id,
+        str(run.job.lease_token),
+        run.experiment,
+        unwritten.trials,
+        unwritten.measurements,
+        unwritten.progress,
+        unwritten.message,
+    )

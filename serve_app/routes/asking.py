@@ -197,9 +197,9 @@ class _Asked:
         with self.here.store.write() as tx:
             if self.once is not None and (earlier := self.once.replay(tx)) is not None:
                 return earlier
+            tx.lock_experiment(self.experiment_id)
             experiment = tx.experiment(self.experiment_id)
             service.check_askable(experiment)
-            tx.lock_experiment(experiment.id)
             found = service.free(tx, experiment, self.wanted.count, self.wanted.worker)
             self.missing = found.missing
             if found.missing and prepared is None:

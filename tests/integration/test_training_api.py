@@ -322,7 +322,7 @@ class TestChanging:
             "overlap": "queue",
             "resources": {"cpus": 2.0, "gpus": 1.0, "memory_bytes": 1000},
             "tags": ["a", "b"],
-            "notify": [{"channel": "https://ci.example.com/***", "secret": None, "on": ["failed"]}],
+            "notify": [{"channel": "https://ci.example.com/hook", "secret": None, "on": ["failed"]}],
             "parameter_constraints": ["lr < 0.05"],
             "objectives": [{"metric": "loss", "direction": "minimize"}],
             "constraints": [{"metric": "size", "min": None, "max": 3.0}],
@@ -331,7 +331,8 @@ class TestChanging:
         body = {**changes, "parameters": [space], "optimizer": {"type": "random", "n_iter": 3, "seed": 1}}
         answer = api.put(f"{JOBS}/{job['job_id']}", json=body)
         assert answer.status_code == 200, answer.text
-        assert answer.json().items() >= body.items()
+        masked = [{**body["notify"][0], "channel": "https://ci.example.com/***"}]
+        assert answer.json().items() >= {**body, "notify": masked}.items()
         assert read(api, job) == answer.json()
 
     def test_null_where_it_is_a_value(self, api: TestClient) -> None:
@@ -375,6 +376,21 @@ class TestChanging:
         with db.read() as tx:
             (kept,) = tx.training(job["job_id"]).plan.notify
         assert (kept.channel, kept.secret, kept.on) == (url, "s3cret", ("failed",))
+
+    def test_rules_that_look_alike_keep_their_own_addresses(self, api: TestClient, db: Store) -> None:
+        urls = ["https://ci.example.com/a", "https://ci.example.com/b"]
+        job = made(api, **NIGHTLY, notify=[{"channel": url} for url in urls])
+        answer = api.put(f"{JOBS}/{job['job_id']}", json={"notify": job["notify"]})
+        assert answer.status_code == 200, answer.text
+        with db.read() as tx:
+            assert [rule.channel for rule in tx.training(job["job_id"]).plan.notify] == urls
+
+    @pytest.mark.parametrize("rule", [{"channel": "https://other.example.com/***"}, {"channel": "json://***"}])
+    def test_a_masked_rule_that_was_not_there_is_refused(self, api: TestClient, rule: dict[str, str]) -> None:
+        job = made(api, **NIGHTLY)
+        body = refused(api.put(f"{JOBS}/{job['job_id']}", json={"notify": [rule]}), 400)
+        assert "notify.0.channel: its secrets are masked" in body["error"]
+        refused(api.post(JOBS, json={**NIGHTLY, "name": "another", "notify": [rule]}), 400)
 
     def test_a_search_keeps_its_seed_when_something_else_changes(self, api: TestClient) -> None:
         job = made(api, name="s", **SPACE, schedule="@daily", optimizer={"type": "auto", "n_iter": 5})

@@ -233,7 +233,10 @@ class AnyJob(RuleBasedStateMachine):
         unwritten = self.run.unwritten()
         if unwritten is not None:
             self.run.write_again(unwritten)
-            assert self.run.unwritten_left
+            again = self.run.unwritten()
+            assert again is not None
+            assert (again.trials, again.measurements) == (unwritten.trials, unwritten.measurements)
+            self.run.write_again(again)
 
     @rule()
     def crash(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, field_validator
@@ -191,14 +191,25 @@ def fields_of(training: TrainingJob, experiment: Experiment, depends_on: Iterabl
 def changed(before: Fields, given: Fields) -> Fields:
     """The fields after a change; a rule whose secrets are masked, as answers show it, is the one that was there."""
     after = {**before, **given}
-    known = {(rule.shown.channel, rule.shown.secret): rule for rule in before["notify"]}
-    after["notify"] = tuple(known.get((rule.channel, rule.secret), rule).evolve(on=rule.on) for rule in after["notify"])
+    after["notify"] = _unmasked(after["notify"], before["notify"])
     if "optimizer" not in given and before["optimizer"] is not None:
         if not after["parameters"]:
             after["optimizer"] = None
         elif given.keys() & {"parameters", "parameter_constraints", "objectives", "constraints"}:
             after["optimizer"] = before["optimizer"].evolve(chosen=None)  # `auto` chooses anew
     return after
+
+
+def _unmasked(rules: Sequence[Rule], before: Sequence[Rule]) -> tuple[Rule, ...]:
+    """The rules with the secrets that they had; of those that look alike, the first one's first."""
+    known: dict[Rule, list[Rule]] = {}
+    for rule in before:
+        known.setdefault(rule.shown.evolve(on=()), []).append(rule)
+    found = []
+    for rule in rules:
+        alike = known.get(rule.evolve(on=()))
+        found.append(alike.pop(0).evolve(on=rule.on) if alike else rule)
+    return tuple(found)
 
 
 def spec_of(fields: Fields) -> ExperimentSpec:

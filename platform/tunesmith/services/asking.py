@@ -95,8 +95,9 @@ def fail(tx: Tx, experiment: Experiment, number: int, token: str, error: str, ag
 
 
 def _finish(tx: Tx, experiment: Experiment, trial: Trial) -> Trial:
+    """Write how a trial ended that is held, its experiment's row locked."""
     ended = trial.evolve(lease_token=None, lease_expires_at=None, ended_at=utcnow())
-    tx.write_trials(experiment, [ended])
+    tx.write_trials(experiment, [ended], {trial.number: TrialState.RUNNING})
     return ended
 
 

@@ -11,11 +11,16 @@ from tunesmith.errors import InvalidChannel, InvalidSettings
 from tunesmith.services.delivery import check_url
 from tunesmith.settings import Settings
 
+MASK = "***"
+"""What stands in answers instead of a secret."""
+
 
 def check_rules(settings: Settings, rules: Sequence[Rule]) -> None:
     """Raise InvalidChannel, naming for instance `notify.0.channel`, when a rule's channel cannot be sent to."""
     for index, rule in enumerate(rules):
         try:
+            if MASK in (rule.channel[-len(MASK) :], rule.secret):
+                raise InvalidChannel("its secrets are masked; write them in full")
             check_url(channel_of(settings, rule).url)
         except InvalidChannel as error:
             field, message = f"notify.{index}.channel", error.message

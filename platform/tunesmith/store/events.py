@@ -35,7 +35,8 @@ class EventQueries(Queries):
             {"job_id": job.id, "seq": seq, "kind": "state", "data": _state_of(job), "at": now}
             for job, seq in zip(found, numbers, strict=True)
         ]
-        self.connection.execute(self.insert(events), rows)
+        # With RETURNING many rows travel in one statement.
+        self.connection.execute(self.insert(events).returning(events.c.seq), rows)
 
     def events(self, job_id: str, after: int = 0, limit: int = 1000) -> list[Event]:
         """The job's events with a number above `after`, in order."""

@@ -60,16 +60,16 @@ RELEASE = (
 class FollowingQueries(EventQueries, TallyQueries, NotificationQueries):
     """What a job's new state means for its training job."""
 
-    def follow_jobs(self, before: Sequence[Job], after: Sequence[Job]) -> None:
+    def follow_jobs(self, before: Sequence[JobState], after: Sequence[Job]) -> None:
         """Let training jobs follow jobs that changed their state."""
         moved = [(old, job) for old, job in zip(before, after, strict=True) if job.training_id is not None]
         if not moved:
             return
         self._show(moved)
         # Last, for every runner writes these few rows, and holds them to the end of its transaction.
-        self._count_attempts([job for old, job in moved if old.state is JobState.RUNNING])
+        self._count_attempts([job for old, job in moved if old is JobState.RUNNING])
 
-    def _show(self, moved: Sequence[tuple[Job, Job]]) -> None:
+    def _show(self, moved: Sequence[tuple[JobState, Job]]) -> None:
         rows = self.connection.execute(LATEST, {"trainings": [job.training_id for _old, job in moved]})
         latest = {row.id: row for row in rows}
         shown = [job for old, job in moved if _is_latest(old, job, latest[job.training_id].latest_run)]
@@ -95,11 +95,11 @@ class FollowingQueries(EventQueries, TallyQueries, NotificationQueries):
         self.add_tallies(more)
 
 
-def _is_latest(old: Job, job: Job, latest_run: int) -> bool:
+def _is_latest(old: JobState, job: Job, latest_run: int) -> bool:
     """Whether the training job stands where this firing stands: it began last, and is none that waits behind it."""
     if job.state is JobState.CREATED or job.run_number < latest_run:
         return False
-    return not (old.state is JobState.CREATED and job.state.ended and latest_run > 0)  # it never began
+    return not (old is JobState.CREATED and job.state.ended and latest_run > 0)  # it never began
 
 
 def _followed(job: Job) -> dict[str, Any]:

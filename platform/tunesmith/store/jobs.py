@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from sqlalchemy import bindparam, literal, select, tuple_, update
+from sqlalchemy import ColumnElement, bindparam, literal, select, tuple_, update
 
 from tunesmith.domain import (
     ACTIVE,
@@ -78,7 +78,7 @@ class JobQueries(FollowingQueries, TrialQueries):
             self._refuse_second(experiment_id)
         job = job_of(self.connection.execute(self.insert(jobs).values(row | columns).returning(*JOB_COLUMNS)).one())
         self.add_state_event(job)
-        self.follow_jobs([job], [job])
+        self.follow_jobs([state], [job])
         return job
 
     def job(self, job_id: str) -> Job:
@@ -186,21 +186,32 @@ class JobQueries(FollowingQueries, TrialQueries):
         """The same for many jobs, whose rows are locked; those that become active have no other job beside them."""
         if not found:
             return []
-        ids = [job.id for job in found]
-        self._leave_running([job for job in found if job.state is JobState.RUNNING])
+        before = {job.id: job.state for job in found}
+        changed = {job.id: job for job in self.move_jobs(jobs.c.id.in_(before), before, to, **changes)}
+        return [changed[job.id] for job in found]
+
+    def move_jobs(
+        self, which: ColumnElement[bool], before: JobState | Mapping[str, JobState], to: JobState, **changes: Any
+    ) -> list[Job]:
+        """Write a new state of the jobs that a condition names, in any order; `before`: their state, or each one's."""
         columns: dict[str, Any] = {"state": to.value, "active": 1 if to in ACTIVE else None, "message": None, **changes}
         if to is not JobState.RUNNING:
             columns |= {"wanted": None, "lease_owner": None, "lease_token": None, "lease_expires_at": None}
-            if to.ended:
-                columns.setdefault("ended_at", utcnow())
-            if to is JobState.SUCCEEDED:
-                columns.setdefault("error", None)  # of an earlier attempt
-            self._settle_open(found, to)
-        query = update(jobs).where(jobs.c.id.in_(ids)).values(**columns, next_seq=jobs.c.next_seq + 1)
-        rows = {row.id: row for row in self.connection.execute(query.returning(*JOB_COLUMNS, jobs.c.next_seq))}
-        changed = [job_of(rows[job_id]) for job_id in ids]
-        self.add_state_events(changed, [rows[job_id].next_seq - 1 for job_id in ids])
-        self.follow_jobs(found, changed)
+        if to.ended:
+            columns.setdefault("ended_at", utcnow())
+        if to is JobState.SUCCEEDED:
+            columns.setdefault("error", None)  # of an earlier attempt
+        query = update(jobs).where(which).values(**columns, next_seq=jobs.c.next_seq + 1)
+        rows = self.connection.execute(query.returning(*JOB_COLUMNS, jobs.c.next_seq)).all()
+        if not rows:
+            return []
+        changed = list(map(job_of, rows))
+        states = [before if isinstance(before, JobState) else before[job.id] for job in changed]
+        self._leave_running([job for job, state in zip(changed, states, strict=True) if state is JobState.RUNNING])
+        if to is not JobState.RUNNING:
+            self._settle_open(changed, to)
+        self.add_state_events(changed, [row.next_seq - 1 for row in rows])
+        self.follow_jobs(states, changed)
         return changed
 
     def lock_job(self, job_id: str) -> Job:

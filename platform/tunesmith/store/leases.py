@@ -46,8 +46,8 @@ class LeaseQueries(AttemptQueries):
         running = self.connection.scalar(select(func.count()).where(jobs.c.state == JobState.RUNNING.value)) or 0
         if running >= max_running:
             return []
-        query = (
-            select(*JOB_COLUMNS)
+        picked = (
+            select(jobs.c.id)
             .where(
                 jobs.c.state == JobState.QUEUED.value,
                 or_(jobs.c.available_at.is_(None), jobs.c.available_at <= now),
@@ -55,9 +55,11 @@ class LeaseQueries(AttemptQueries):
             .order_by(jobs.c.priority.desc(), jobs.c.queued_at, jobs.c.id)
             .limit(max_running - running if limit is None else min(limit, max_running - running))
             .with_for_update(skip_locked=True)
+            .cte("picked")  # so that it is looked for once
         )
-        return self.set_job_states(
-            list(map(job_of, self.connection.execute(query))),
+        claimed = self.move_jobs(
+            jobs.c.id.in_(select(picked.c.id)),
+            JobState.QUEUED,
             JobState.RUNNING,
             lease_owner=owner,
             lease_token=literal(f"{secrets.token_hex(16)}-", Text) + jobs.c.id,
@@ -66,6 +68,7 @@ class LeaseQueries(AttemptQueries):
             claimed_at=now,
             attempt=jobs.c.attempt + 1,
         )
+        return sorted(claimed, key=lambda job: (-job.priority, job.queued_at, job.id))
 
     def wake_retries(self, limit: int = 100) -> list[Job]:
         """Queue failed jobs whose pause is over."""
@@ -118,8 +121,7 @@ class LeaseQueries(AttemptQueries):
 
     def end_leases(self, tokens: Collection[str], to: JobState, **changes: Any) -> list[Job]:
         """The same for many jobs that end alike, without retries; those that are not held any more are left out."""
-        query = select(*JOB_COLUMNS).where(jobs.c.lease_token.in_(list(tokens))).order_by(jobs.c.id).with_for_update()
-        return self.set_job_states(list(map(job_of, self.connection.execute(query))), to, **changes)
+        return self.move_jobs(jobs.c.lease_token.in_(list(tokens)), JobState.RUNNING, to, **changes)
 
     def recover_jobs(self, owner: str | None = None, everyone: bool = False) -> list[Job]:
         """Free the running jobs whose lease expired, or all of an owner that is known to be dead, or every runner's.

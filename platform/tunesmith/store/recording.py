@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import bindparam, func, select, update
@@ -71,8 +71,12 @@ class RecordingQueries(Queries):
             ]
             self.connection.execute(self.insert(events), rows)
 
-    def write_trials(self, experiment: Experiment, found: Sequence[Trial]) -> list[Trial]:
+    def write_trials(
+        self, experiment: Experiment, found: Sequence[Trial], known: Mapping[int, TrialState] | None = None
+    ) -> list[Trial]:
         """Insert or update trials, with the experiment's counters and Pareto front; those that were not finished yet.
+
+        `known`: their states, where they were just read with the experiment's row held.
 
         Raises:
             ValueError: a trial holds NaN or an infinity, or has not one value per objective.
@@ -81,7 +85,7 @@ class RecordingQueries(Queries):
             return []
         self.lock_experiment(experiment.id)
         latest = _latest(found)
-        before = self._states(experiment.id, list(latest))
+        before = self._states(experiment.id, list(latest)) if known is None else known
         fresh = [trial for trial in latest.values() if before.get(trial.number) not in FINISHED]
         if not fresh:
             return []
@@ -122,7 +126,7 @@ class RecordingQueries(Queries):
             known |= {number: TrialState(state) for number, state in self.connection.execute(query)}
         return known
 
-    def _count(self, experiment_id: int, before: dict[int, TrialState], fresh: Sequence[Trial]) -> None:
+    def _count(self, experiment_id: int, before: Mapping[int, TrialState], fresh: Sequence[Trial]) -> None:
         change = Counter(trial.state for trial in fresh)
         change.subtract(before[trial.number] for trial in fresh if trial.number in before)
         more = {f"more_{state}": change[state] for state in TrialState}
