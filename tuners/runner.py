@@ -11,7 +11,7 @@ import math
 import os
 import time
 import traceback
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -162,7 +162,7 @@ class Runner:
     async def poke(self) -> None:
         """Somebody wants something of a job, or queued one: look now, and let the dispatcher look."""
         self.ended.ring()
-        await self._renew()
+        await self._look_after(self.writer.held)
 
     async def watch(self) -> str:
         """Answers when the dispatcher should look; fails when this runner does, which is how that is noticed."""
@@ -369,17 +369,18 @@ class Runner:
             await asyncio.sleep(min(1.0, self.settings.lease_s / 4))
             try:
                 await asyncio.to_thread(self.pool.look)
-                await self._renew()
+                await self._look_after(self.writer.renew)
                 for run in self.runs.values():
                     if run.others is not None:
                         self._spawn(self._think(run, self.writer.look, run))
             except Exception:
                 log.exception("the leases could not be renewed; trying again")
 
-    async def _renew(self) -> None:
+    async def _look_after(self, look: Callable[[Sequence[str]], Mapping[str, Job] | None]) -> None:
+        """Learn by a look at their leases which jobs are still this runner's, and what people want of them."""
         runs = {str(run.job.lease_token): run for run in self.runs.values()}
         loading = {str(job.lease_token): job for job in self.loading.values()}
-        held = await asyncio.to_thread(self.writer.renew, [*runs, *loading])
+        held = await asyncio.to_thread(look, [*runs, *loading])
         if held is None:
             return
         for token, claimed in loading.items():

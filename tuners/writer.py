@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 from tuners.jobrun import JobRun, Unwritten
 from tunesmith.domain import Job, JobState, Trial
@@ -117,11 +118,23 @@ class Writer:
 
     def renew(self, tokens: Sequence[str]) -> dict[str, Job] | None:
         """Prolong leases: token -> job for those that hold; None while the database is away."""
+        return self._held(tokens, self.store.write, lambda tx: tx.renew_leases(tokens, self.lease_s))
+
+    def held(self, tokens: Sequence[str]) -> dict[str, Job] | None:
+        """The same without prolonging them: no other writer waits for it."""
+        return self._held(tokens, self.store.read, lambda tx: tx.held_jobs(tokens))
+
+    def _held(
+        self,
+        tokens: Sequence[str],
+        transaction: Callable[[], AbstractContextManager[Tx]],
+        look: Callable[[Tx], dict[str, Job]],
+    ) -> dict[str, Job] | None:
         if not tokens or not self._may_try():
             return {} if not tokens else None
         try:
-            with self.store.write() as tx:
-                held = tx.renew_leases(tokens, self.lease_s)
+            with transaction() as tx:
+                held = look(tx)
             self._found_healthy()
         except DatabaseUnavailable as error:
             self._found_away(error)

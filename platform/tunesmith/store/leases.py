@@ -94,6 +94,11 @@ class LeaseQueries(AttemptQueries):
         )
         return {str(row.lease_token): job_of(row) for row in self.connection.execute(query)}
 
+    def held_jobs(self, tokens: Collection[str]) -> dict[str, Job]:
+        """Token -> job for the leases that still hold, with what people want of them."""
+        here = (jobs.c.lease_token.in_(list(tokens)), jobs.c.state == JobState.RUNNING.value)
+        return {str(row.lease_token): job_of(row) for row in self.connection.execute(select(*JOB_COLUMNS).where(*here))}
+
     def leased_job(self, job_id: str, token: str) -> Job:
         """The job, if it is still held under the token, its row locked. Raises LeaseLost."""
         query = select(*JOB_COLUMNS).where(jobs.c.id == job_id, jobs.c.lease_token == token).with_for_update()
