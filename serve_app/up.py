@@ -27,7 +27,7 @@ from tunesmith import channels
 from tunesmith.errors import InvalidSettings, TunesmithError
 from tunesmith.journal import keep_journal
 from tunesmith.services.notifications import check_settings
-from tunesmith.settings import Settings, load_settings
+from tunesmith.settings import KEY_VARIABLES, Settings, load_settings
 from tunesmith.storage import Storage
 from tunesmith.store import open_store
 
@@ -110,8 +110,9 @@ class Supervisor:
         self.starts += 1
         generation = self.scratch / str(self.starts)
         generation.mkdir()
-        # Channels travel as settings, which trials do not get; the variables of a mail server they would.
-        inherited = {name: value for name, value in os.environ.items() if name not in channels.VARIABLES}
+        # Keys and channels travel as settings, which trials do not get; other services' variables they would.
+        secret = {*channels.VARIABLES, *KEY_VARIABLES}
+        inherited = {name: value for name, value in os.environ.items() if name not in secret}
         environment = {**inherited, **self.settings.environment(), **ray_environment(self.settings, generation)}
         self.head = subprocess.Popen(
             [sys.executable, "-m", "serve_app.head", str(generation)],

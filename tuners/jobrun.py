@@ -110,6 +110,7 @@ class JobRun:
         self.stopping = Stopping(experiment, job.search, job.progress.ran_s, job.progress.cost)
         self.progress = Progress(total=job.progress.total)
         self.first_failure: tuple[int, str] | None = None
+        self.last_failure: tuple[int, str] | None = None
         self._dirty: dict[int, Trial] = {}
         self._measured: list[Measurement] = []
         past = list(history) if own is None else history
@@ -273,6 +274,8 @@ class JobRun:
         if self.error is not None:
             return JobState.FAILED, {"error": self.error}
         succeeded = self.progress.finished - self.progress.failed
+        if self.job.max_retries is not None and self.progress.finished and not succeeded and self.last_failure:
+            return JobState.FAILED, {"error": self.last_failure[1]}
         if self.stopping.failed or (self.progress.finished and not succeeded):
             reason = self.stopping.reason if self.stopping.failed else "no trial succeeded"
             number, error = self.first_failure or (0, "not known")
@@ -427,6 +430,8 @@ class JobRun:
         failed = trial.state is TrialState.FAILED
         if failed and (self.first_failure is None or trial.number < self.first_failure[0]):
             self.first_failure = (trial.number, str(trial.error))
+        if failed and (self.last_failure is None or trial.number > self.last_failure[0]):
+            self.last_failure = (trial.number, str(trial.error))
         best = self.progress.best
         if trial.feasible and trial.values is not None:
             sign = self.experiment.spec.objectives[0].sign

@@ -19,6 +19,8 @@ from tunesmith.errors import InvalidSettings
 PREFIX = "TUNESMITH_"
 MIN_KEY = 16
 """Characters of the static key, at least."""
+KEY_VARIABLES = ("ENABLE_API_AUTH", "API_KEY")
+"""The static key under the names that other services know it by."""
 SECRET = frozenset({"api_key", "database_url", "channels", "notify", "webhook_secret"})
 """Settings whose values are never shown."""
 LISTS = frozenset({"node_types", "container_options"})

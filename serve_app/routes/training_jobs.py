@@ -130,6 +130,7 @@ def change_training(here: Here, job_id: TrainingId, body: Annotated[TrainingPatc
             check_rules(here.settings, after["notify"])
         wanted = settle(here, after)
         with here.store.write() as tx:
+            tx.hold_dependencies()
             training = tx.lock_training(job_id)
             if present_fields(tx, training) != before:  # somebody else changed it meanwhile
                 continue

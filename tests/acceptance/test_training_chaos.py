@@ -1,6 +1,7 @@
 """Random kills of everything while 500 training jobs run: each ends as its command deserves, none runs twice at once.
 
-`CHAOS_SEED`, `CHAOS_KILLS` (1000), `CHAOS_S` (300) and `CHAOS_JOBS` (500) choose another run.
+`CHAOS_SEED`, `CHAOS_S` (300), `CHAOS_JOBS` (500) and `CHAOS_RATE` (1: a kill every 0.1 s, where there is a victim)
+choose another run.
 """
 
 from __future__ import annotations
@@ -21,52 +22,59 @@ from running import Platform, processes_with, until
 from tunesmith.testing.postgres import PostgresServer, postgres_server
 
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
-KILLS = int(os.environ.get("CHAOS_KILLS", "1000"))
+RATE = float(os.environ.get("CHAOS_RATE", "1"))
 SECONDS = float(os.environ.get("CHAOS_S", "300"))
 JOBS = int(os.environ.get("CHAOS_JOBS", "500"))
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(SECONDS + 1500)]
 
 SCRIPT = """
 exec 9> "$PLACE/$JOB_ID.lock"
-flock -n 9 || echo "$JOB_ID attempt $ATTEMPT" >> "$PLACE/overlaps"
+flock -n -E 99 9
+[ $? = 99 ] && echo "$JOB_ID attempt $ATTEMPT" >> "$PLACE/overlaps"
 sleep $SLEEP
 echo "$JOB_ID" >> "$PLACE/done"
 exit $CODE
 """
 
 
-class Victims:
-    """What may be killed, and how often it was."""
+class Killer:
+    """Kills at random moments: of each kind of process one every so many seconds, in the mean."""
 
     def __init__(self, platform: Platform, server: PostgresServer, script: Path, chance: random.Random) -> None:
-        self.platform, self.server, self.script, self.chance = platform, server, script, chance
-        self.killed: Counter[str] = Counter()
+        self.server, self.chance = server, chance
         self.kinds: dict[str, tuple[float, Callable[[], list[int]]]] = {
-            "command": (0.6, lambda: processes_with(str(script))),
-            "worker": (0.3, lambda: platform.pids("ray::TrialWorker")),
-            "dispatcher": (0.05, lambda: platform.pids("ray::ServeReplica:tunesmith:Dispatcher")),
-            "runner": (0.045, lambda: platform.pids("ray::Runner")),
-            "database": (0.005, list),
+            "command": (0.1, lambda: processes_with(str(script))),
+            "worker": (4, lambda: platform.pids("ray::TrialWorker")),
+            "dispatcher": (12, lambda: platform.pids("ray::ServeReplica:tunesmith:Dispatcher")),
+            "runner": (12, lambda: platform.pids("ray::Runner")),
+            "database": (60, list),
         }
+        self.killed: Counter[str] = Counter()
+        self.next = {kind: time.monotonic() + self._pause(kind) for kind in self.kinds}
 
-    def kill_one(self) -> None:
-        """Kill one process of a kind that is drawn, if there is one; or restart the database."""
-        weights = [weight for weight, _find in self.kinds.values()]
-        (kind,) = self.chance.choices(list(self.kinds), weights)
-        if kind == "database":
-            self.server.stop()
-            time.sleep(self.chance.uniform(0.1, 2))
-            self.server.start()
-            self.killed[kind] += 1
-            return
+    def act(self) -> None:
+        """Kill what is due to be killed."""
+        for kind, moment in self.next.items():
+            if time.monotonic() >= moment:
+                self.killed[kind] += self._restart() if kind == "database" else self._kill(kind)
+                self.next[kind] = time.monotonic() + self._pause(kind)
+
+    def _pause(self, kind: str) -> float:
+        return self.chance.expovariate(RATE / self.kinds[kind][0])
+
+    def _kill(self, kind: str) -> int:
         pids = sorted(self.kinds[kind][1]())
-        if not pids:
-            return
         try:
             os.kill(self.chance.choice(pids), signal.SIGKILL)
-            self.killed[kind] += 1
-        except ProcessLookupError:
-            return
+        except (IndexError, ProcessLookupError):
+            return 0
+        return 1
+
+    def _restart(self) -> int:
+        self.server.stop()
+        time.sleep(self.chance.uniform(0.1, 2))
+        self.server.start()
+        return 1
 
 
 def submit(http: httpx2.Client, place: Path, script: Path, number: int, chance: random.Random) -> str:
@@ -106,17 +114,15 @@ def test_every_job_ends_as_its_command_deserves(start: Callable[..., Platform], 
     with postgres_server() as server, server.database() as url:
         platform = start(TUNESMITH_DATABASE_URL=url, TUNESMITH_NUM_CPUS="4")
         http = httpx2.Client(base_url=platform.url, timeout=30)
-        victims = Victims(platform, server, script, chance)
+        killer = Killer(platform, server, script, chance)
         ids: dict[str, int] = {}
         began = time.monotonic()
         while (passed := time.monotonic() - began) < SECONDS:
             if len(ids) < min(JOBS, JOBS * passed / (0.8 * SECONDS)):
                 ids[submit(http, tmp_path, script, len(ids), chance)] = len(ids)
-            elif victims.killed.total() < KILLS * passed / SECONDS:
-                victims.kill_one()
-            else:
-                time.sleep(0.02)
-        print(f"\nseed {SEED}: {victims.killed.total()} kills {dict(victims.killed)}, then {dict(states(http))}")
+            killer.act()
+            time.sleep(0.02)
+        print(f"\nseed {SEED}: {killer.killed.total()} kills {dict(killer.killed)}, then {dict(states(http))}")
         ended = ("completed", "failed")
         until(lambda: sum(states(http)[status] for status in ended) == len(ids), 900, 1)
         check(http, tmp_path, ids)

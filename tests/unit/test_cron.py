@@ -381,3 +381,10 @@ def test_any_text_is_a_schedule_or_is_refused(text: str) -> None:
         return
     assert cron.words.endswith(" (UTC)")
     assert cron.after(START) > START
+
+
+def test_a_schedule_of_nothing_but_skipped_hours_is_refused() -> None:
+    with pytest.raises(InvalidSchedule, match="Europe/Berlin skip that hour"):
+        Cron("* 2 * 3 0L", "Europe/Berlin")
+    Cron("* 2 * 3 0L", "UTC")
+    Cron("30 2 * 3 0L", "Europe/Berlin")  # at a fixed time it fires after the gap

@@ -33,6 +33,8 @@ FIELDS = {
 """The fields in their order, each with what may stand in it."""
 
 _NO_PLACES = {"Factory", "localtime"}  # files among the zones: one is a placeholder, one differs by machine
+MAX_SKIPPED = 1000
+"""Times one after the other that the clock may skip, before the next one is given up: several years of such an hour."""
 _ANY_DAY = datetime(2000, 1, 1)
 
 
@@ -52,6 +54,7 @@ class Cron:
         self._zone = _zone(timezone)
         minute, hour, *_ = self._fields.split()
         self._at_fixed_time = not (minute.startswith("*") or hour.startswith("*"))
+        self.after(datetime.now(UTC))  # not never
 
     def __repr__(self) -> str:
         return f"Cron({self.expression!r}, {self.timezone!r})"
@@ -63,15 +66,24 @@ class Cron:
         return f"{text[0].lower()}{text[1:]} ({self.timezone})"
 
     def after(self, moment: datetime) -> datetime:
-        """The first firing strictly after the moment, in UTC; the moment may be in any zone."""
+        """The first firing strictly after the moment, in UTC; the moment may be in any zone.
+
+        Raises InvalidSchedule when there is none, as the clocks there skip every one.
+        """
         here = self._wall(moment)
         first, second = self._offsets(here)
         repeated = max(first - second, timedelta())  # earlier times may come again
         walls = CronSim(self._fields, here - repeated)
-        wall, later = here, list[datetime]()
+        wall, later, skipped = here, list[datetime](), 0
         while wall <= here or not later:
             wall = next(walls)
             later += [instant for instant in self._instants(wall) if instant > moment]
+            skipped += wall > here
+            if skipped > MAX_SKIPPED:
+                remedy = (
+                    f"never fires: whenever it is due, the clocks in {self.timezone} skip that hour; choose another"
+                )
+                raise _refusal("schedule", self.expression, remedy)
         return min(later)
 
     def between(self, after: datetime, until: datetime, limit: int) -> list[datetime]:

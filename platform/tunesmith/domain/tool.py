@@ -42,7 +42,9 @@ def check_patterns(patterns: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def check_command(command: tuple[str, ...]) -> tuple[str, ...]:
-    """The command, unless its first word is empty: ValueError."""
+    """The command, unless it has no word or its first one is empty: ValueError."""
+    if not command:
+        raise ValueError('it has no words; write the program and its arguments, for instance ["python", "train.py"]')
     if not command[0].strip():
         raise ValueError("the first word is empty; it names the program to run")
     return command
@@ -61,8 +63,8 @@ def check_checkpoint_path(path: str | None) -> str | None:
     """The path, unless it is one of another kind, or leads out of the data directory: ValueError."""
     if path is None or re.match(r"s3://[^/?]+", path):
         return path
-    if "://" in path:
-        raise ValueError(f"{path!r} is no path and no s3://bucket/prefix")
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", path) or not PurePosixPath(path).parts:
+        raise ValueError(f"{path!r} is no path of a directory and no s3://bucket/prefix")
     if ".." in PurePosixPath(path).parts:
         raise ValueError(f"{path!r} has '..' in it; write an absolute path, or one inside the data directory")
     return path

@@ -49,7 +49,9 @@ EXAMPLE_TRAINING: dict[str, Any] = {
 }
 Argument = Annotated[str, Field(max_length=MAX_ARGUMENT)]
 Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"\S")]
-Command = Annotated[tuple[Argument, ...], Field(min_length=1, max_length=1000), AfterValidator(check_command)]
+Command = Annotated[
+    tuple[Argument, ...], Field(max_length=1000, json_schema_extra={"minItems": 1}), AfterValidator(check_command)
+]
 PROGRAM = tuple(name for name in ProgramTool.model_fields if name != "type")
 """The fields of a request that are its program's."""
 PLAN = ("schedule", "timezone", "max_retries", "retry_backoff_s", "catch_up", "overlap", "notify")

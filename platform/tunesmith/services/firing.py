@@ -58,9 +58,11 @@ def new_firing(
 
 
 def next_instant(training: TrainingJob, now: datetime) -> datetime | None:
-    """When it fires next by its schedule; None without one."""
+    """When it fires next by its schedule; None without one. Never again when it fired, should a clock be behind."""
     plan = training.plan
-    return None if plan.schedule is None else Cron(plan.schedule, plan.timezone).after(now)
+    return (
+        None if plan.schedule is None else Cron(plan.schedule, plan.timezone).after(max(now, training.fired_at or now))
+    )
 
 
 def _fire_safely(store: Store, training_id: str, now: datetime) -> int:
@@ -80,7 +82,7 @@ def _fire(tx: Tx, training_id: str, now: datetime) -> int:
         training = tx.lock_training(training_id)
     except TrainingNotFound:  # deleted meanwhile
         return 0
-    if training.paused or training.next_run_at is None or training.next_run_at > now:
+    if not _is_due(tx, training, now):
         return 0
     wanted, message = _wanted(training, now)
     queued = 0
@@ -96,6 +98,12 @@ def _fire(tx: Tx, training_id: str, now: datetime) -> int:
     changes = {"message": message} if message else {}
     tx.change_training(training_id, next_run_at=next_instant(training, now), fired_at=now, **changes)
     return queued
+
+
+def _is_due(tx: Tx, training: TrainingJob, now: datetime) -> bool:
+    if training.plan.schedule is None:
+        return tx.is_ready(training.id)
+    return not training.paused and training.next_run_at is not None and training.next_run_at <= now
 
 
 def _wanted(training: TrainingJob, now: datetime) -> tuple[Sequence[datetime | None], str | None]:

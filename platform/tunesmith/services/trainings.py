@@ -29,12 +29,14 @@ def create(
         BadRequest: it depends on itself, or on one that is not there.
     """
     workspace = tx.default_workspace()
+    if depends_on:
+        tx.hold_dependencies()
     training = tx.create_training(workspace, name, spec, plan, tags)
     tx.set_dependencies(training.id, _ids(tx, workspace, name, depends_on))
     if plan.schedule is None and not depends_on:
         new_firing(tx, training)
         return tx.change_training(training.id, fired_at=utcnow())
-    return _plan_next(tx, training)
+    return tx.change_training(training.id, next_run_at=next_instant(training, utcnow()))
 
 
 def change(
@@ -46,6 +48,8 @@ def change(
     tags: Sequence[str],
 ) -> TrainingJob:
     """Change what it runs, and when; its name is the spec's. What fired before stays as it was.
+
+    Whoever calls it has called `tx.hold_dependencies` first.
 
     Raises:
         StateForbids: it is running.
@@ -63,11 +67,12 @@ def change(
     tx.change_program(now.experiment_id, spec, tags)
     now = tx.change_training(now.id, plan=plan)
     tx.apply_policy(now)
-    return _plan_next(tx, now) if replanned else now
+    return tx.change_training(now.id, next_run_at=next_instant(now, utcnow())) if replanned else now
 
 
 def delete(tx: Tx, training: TrainingJob) -> None:
     """Delete it with everything of it. Raises StateForbids (it is running), DependedOn."""
+    tx.hold_dependencies()
     tx.delete_training(training)
 
 
@@ -85,17 +90,22 @@ def run(tx: Tx, training: TrainingJob) -> TrainingJob:
 
 
 def cancel(tx: Tx, training: TrainingJob) -> TrainingJob:
-    """Stop its firing, and those that wait behind it; the schedule stays. Raises StateForbids (there is none)."""
+    """Stop its firing, and those that wait behind it; the schedule stays, held back if it was.
+
+    Raises:
+        StateForbids: there is no firing.
+    """
     waiting = tx.firings(training, {JobState.CREATED}, lock=True)
     active = tx.active_job(training.experiment_id)
     if active is None and not waiting:
         raise StateForbids(f"The job is {training.shown}; there is nothing to cancel", state=training.shown.value)
     for job in waiting:
         tx.move_job(job.id, JobState.CANCELLED, (JobState.CREATED,))
-    if active is None:
-        return tx.training(training.id)
-    asked = jobs.cancel(tx, active.id)
-    return tx.training(training.id) if asked.state.ended else tx.change_training(training.id, message=asked.message)
+    asked = None if active is None else jobs.cancel(tx, active.id)
+    changes: dict[str, object] = {} if asked is None or asked.state.ended else {"message": asked.message}
+    if training.paused and training.plan.schedule is None:  # there is nothing left to hold back
+        changes["paused"] = False
+    return tx.change_training(training.id, **changes) if changes else tx.training(training.id)
 
 
 def pause(tx: Tx, training: TrainingJob) -> TrainingJob:
@@ -112,8 +122,8 @@ def pause(tx: Tx, training: TrainingJob) -> TrainingJob:
     if active is not None and (active.state is not JobState.RUNNING or training.plan.search is not None):
         jobs.pause(tx, active.id)
     now = tx.lock_training(training.id)
-    message = "paused when its attempt has ended" if now.shown is TrainingStatus.RUNNING else now.message
-    return tx.change_training(training.id, paused=True, message=message)
+    message = "paused when what runs has ended" if now.shown is TrainingStatus.RUNNING else now.message
+    return _tell(tx, training, tx.change_training(training.id, paused=True, message=message))
 
 
 def resume(tx: Tx, training: TrainingJob) -> TrainingJob:
@@ -125,18 +135,19 @@ def resume(tx: Tx, training: TrainingJob) -> TrainingJob:
     if active is not None and held:
         jobs.resume(tx, active.id)
     now = tx.lock_training(training.id)
-    changes = {} if now.plan.schedule is None else {"next_run_at": next_instant(now, utcnow())}
-    return tx.change_training(training.id, paused=False, **changes)
+    return _tell(
+        tx, now, tx.change_training(training.id, paused=False, message=None, next_run_at=next_instant(now, utcnow()))
+    )
 
 
 def retry(tx: Tx, training: TrainingJob) -> TrainingJob:
     """Begin anew: a failed or cancelled firing goes on from its checkpoint, after a completed one a new one is made.
 
     Raises:
-        StateForbids: its latest firing has not ended.
+        StateForbids: its latest firing has not ended, or it is paused.
     """
     latest = tx.latest_firing(training)
-    if latest is None or not latest.state.ended:
+    if latest is None or not latest.state.ended or training.shown not in OVER:
         state = training.shown.value
         raise StateForbids(f"The job is {state}; only a failed, completed or cancelled one can be retried", state=state)
     if latest.state is JobState.SUCCEEDED:
@@ -146,13 +157,11 @@ def retry(tx: Tx, training: TrainingJob) -> TrainingJob:
     return tx.change_training(training.id, error_message=None, completed_at=None)
 
 
-def _plan_next(tx: Tx, training: TrainingJob) -> TrainingJob:
-    """Note when it fires next; without a schedule now, if it depends on others and these have completed."""
-    instant = next_instant(training, utcnow())
-    if training.plan.schedule is None:
-        depends = tx.dependencies([training.id])[training.id]
-        instant = utcnow() if depends and not tx.waits_for(training.id) else None
-    return tx.change_training(training.id, next_run_at=instant)
+def _tell(tx: Tx, before: TrainingJob, after: TrainingJob) -> TrainingJob:
+    """Tell of another status that no firing has brought about."""
+    if after.shown is not before.shown and after.status is before.status:
+        tx.notify(after.id, after.name, tx.latest_firing(after), after.shown)
+    return after
 
 
 def _refuse_running(tx: Tx, training: TrainingJob, what: str) -> None:

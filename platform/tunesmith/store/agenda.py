@@ -37,7 +37,7 @@ class AgendaQueries(TrainingQueries, LeaseQueries, AskQueries):
         due, retry = self.next_due(), self.next_retry()
         return Agenda(
             expired=self.expired_experiments(),
-            fires=(due is not None and due <= now) or bool(self.waiting_firings(limit=1)),
+            fires=(due is not None and due <= now) or self.any_ready() or bool(self.waiting_firings(limit=1)),
             retries=retry is not None and retry <= now,
             dispatches=not self.nothing_to_dispatch(),
             next_moment=min(filter(None, (due, retry)), default=None),

@@ -20,22 +20,22 @@ class AttemptQueries(JobQueries, RecordingQueries, ExperimentQueries):
         """Add the one trial of a job of one point, waiting."""
         self._add_attempt(experiment, job, attempt=1)
 
-    def repeat_trial(self, job: Job, error: str | None = None) -> None:
-        """Let a job that goes on evaluate anew what it failed at.
+    def repeat_trial(self, job: Job, error: str | None = None) -> bool:
+        """Let a job that goes on evaluate anew what it failed at; whether there was anything.
 
         A job of one point gets another trial, the next attempt; one that is unfinished fails with `error` (without one
         it stays). A search evaluates its failed trials again.
         """
         experiment = self.experiment(job.experiment_id)
         if len(experiment.spec.space) > 0:
-            self.requeue_trials(job, {TrialState.FAILED} if error is None else {TrialState.RUNNING})
-            return
+            return self.requeue_trials(job, {TrialState.FAILED} if error is None else {TrialState.RUNNING}) > 0
         last = self.last_attempt(job)
         if last is None or last.state is TrialState.WAITING:
-            return
+            return False
         if last.state is TrialState.RUNNING and error is not None:
             self.write_trials(experiment, [last.evolve(state=TrialState.FAILED, error=error, ended_at=utcnow())])
         self._add_attempt(experiment, job, last.attempt + 1)
+        return True
 
     def retry_firing(self, job: Job) -> Job:
         """Queue a failed or cancelled firing again, as if it had not failed before; it goes on from its checkpoint.

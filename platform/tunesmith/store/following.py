@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import bindparam, exists, select, update
+from sqlalchemy import bindparam, func, select, update
 
-from tunesmith.domain import TRAINING_WORDS, Job, JobState, TrainingStatus, utcnow
+from tunesmith.domain import TRAINING_WORDS, Job, JobState, utcnow
+from tunesmith.domain.notification import StatusChange
 from tunesmith.store.events import EventQueries
-from tunesmith.store.notifications import NotificationQueries
-from tunesmith.store.tables import training_dependencies, training_jobs
+from tunesmith.store.notifications import NotificationQueries, status_change
+from tunesmith.store.tables import training_jobs, trials
 from tunesmith.store.tallies import TallyQueries, observed, tallied
 
 FOLLOWED = (
@@ -34,27 +35,11 @@ ATTEMPT_WORDS = {
     JobState.CANCELLED: "cancelled",
 }
 """How an attempt ended, by what its job became; by anything else it was interrupted."""
-on = training_jobs.alias("on")
-NOT_DONE = exists().where(
-    training_dependencies.c.training_id == training_jobs.c.id,
-    on.c.id == training_dependencies.c.on_id,
-    (on.c.status != TrainingStatus.COMPLETED.value) | (on.c.completed_at <= training_jobs.c.fired_at),
+ATTEMPTS = (
+    select(trials.c.job_id, func.max(trials.c.attempt))
+    .where(trials.c.job_id.in_(bindparam("jobs", expanding=True)))
+    .group_by(trials.c.job_id)
 )
-"""Whether something that it depends on has not completed since it last fired."""
-RELEASE = (
-    update(training_jobs)
-    .where(
-        training_jobs.c.id.in_(
-            select(training_dependencies.c.training_id).where(
-                training_dependencies.c.on_id.in_(bindparam("completed", expanding=True))
-            )
-        ),
-        training_jobs.c.scheduled.is_(False),
-        ~NOT_DONE,
-    )
-    .values(next_run_at=bindparam("now"))
-)
-"""Makes those without a schedule due that depend on these, and on nothing else that is still to come."""
 
 
 class FollowingQueries(EventQueries, TallyQueries, NotificationQueries):
@@ -76,11 +61,11 @@ class FollowingQueries(EventQueries, TallyQueries, NotificationQueries):
         if not shown:
             return
         self.connection.execute(FOLLOW, [_followed(job) for job in shown])
-        changes = [(job, latest[job.training_id], TRAINING_WORDS[job.state]) for job in shown]
-        self.notify_all([(row.id, row.name, job, status) for job, row, status in changes if status.value != row.status])
-        completed = [row.id for _job, row, status in changes if status is TrainingStatus.COMPLETED]
-        if completed:
-            self.connection.execute(RELEASE, {"completed": completed, "now": utcnow()})
+        moved_on = [job for job in shown if TRAINING_WORDS[job.state].value != latest[job.training_id].status]
+        if moved_on:
+            rows = self.connection.execute(ATTEMPTS, {"jobs": [job.id for job in moved_on]})
+            attempts = {row[0]: row[1] for row in rows}
+            self.notify_all([_change(job, latest[job.training_id], attempts.get(job.id, 1)) for job in moved_on])
 
     def _count_attempts(self, ended: Sequence[Job]) -> None:
         """Attempts ended, or were interrupted."""
@@ -108,3 +93,10 @@ def _followed(job: Job) -> dict[str, Any]:
         *(job.error, job.message, utcnow()),
     )
     return {"training": job.training_id, **{f"new_{name}": value for name, value in zip(FOLLOWED, values, strict=True)}}
+
+
+def _change(job: Job, training: Any, attempt: int) -> StatusChange:
+    """What is told of a job's new state; the newest attempt is the next one where it waits for that."""
+    return status_change(
+        training.id, training.name, TRAINING_WORDS[job.state], job, attempt - (job.state is JobState.RETRY_WAIT)
+    )

@@ -7,20 +7,28 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Text, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, Text, exists, func, literal, or_, select, update
 
 from tunesmith.domain import Job, JobState, backoff_s, utcnow
 from tunesmith.errors import LeaseLost
 from tunesmith.store.attempts import AttemptQueries
 from tunesmith.store.rows import JOB_COLUMNS, job_of
-from tunesmith.store.tables import UTCTime, jobs
+from tunesmith.store.tables import UTCTime, jobs, training_jobs
 
 MAX_LOSSES = 5
 """A job fails when it took this many runners with it, one after the other, without finishing a trial."""
 
 CLAIM_LOCK = 7_286_110_413
 """PostgreSQL: one claim at a time (`migrate` has the number before)."""
-WAITS = jobs.c.state == JobState.RETRY_WAIT.value
+
+
+def held_back(training_id: ColumnElement[str]) -> ColumnElement[bool]:
+    """Whether a person holds a training job back."""
+    return exists().where(training_jobs.c.id == training_id, training_jobs.c.paused.is_(True))
+
+
+WAITS = (jobs.c.state == JobState.RETRY_WAIT.value) & ~held_back(jobs.c.training_id)
+GOES_ON = "its runner was lost; it goes on"
 SCRIPT = "tune:"
 """What the owner of a job begins with that a script runs in its own process: no runner could take it over."""
 
@@ -164,10 +172,20 @@ class LeaseQueries(AttemptQueries):
             message = "its script ended before it; start the script again with the same name, and it goes on"
             return self.set_job_state(job, JobState.PAUSED, message=message, losses=0)
         if job.max_retries is not None:
-            self.repeat_trial(job, "its runner was lost, and the command was ended with it")
-        elif losses >= MAX_LOSSES:
+            return self._recover_firing(job, losses)
+        if losses >= MAX_LOSSES:
             error = (
                 f"The runner died {losses} times in a row while it ran this job, without one finished trial between."
             )
             return self.set_job_state(job, JobState.FAILED, error=error, losses=losses)
-        return self.set_job_state(job, JobState.QUEUED, message="its runner was lost; it goes on", losses=losses)
+        return self.set_job_state(job, JobState.QUEUED, message=GOES_ON, losses=losses)
+
+    def _recover_firing(self, job: Job, losses: int) -> Job:
+        """Begin its next attempt, at once and without counting it as a retry, if not too many runners died of it."""
+        error = "its runner was lost, and the command was ended with it"
+        if not self.repeat_trial(job, error):
+            return self.set_job_state(job, JobState.QUEUED, message=GOES_ON)  # nothing of it had begun
+        if losses < MAX_LOSSES:
+            return self.set_job_state(job, JobState.QUEUED, message=GOES_ON, losses=losses)
+        error = f"{error}, {losses} times in a row"
+        return self.set_job_state(job, JobState.FAILED, error=error, losses=0)

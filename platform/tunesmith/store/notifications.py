@@ -43,12 +43,12 @@ class NotificationQueries(Queries):
 
     def notify(self, training_id: str, name: str, job: Job | None, status: TrainingStatus) -> None:
         """Note that a training job has a new status: one row, whoever is to be told."""
-        self.notify_all([(training_id, name, job, status)])
+        self.notify_all([status_change(training_id, name, status, job)])
 
-    def notify_all(self, changes: Sequence[tuple[str, str, Job | None, TrainingStatus]]) -> None:
-        """The same for many: id and name of the training job, its firing, and the new status."""
+    def notify_all(self, changes: Sequence[StatusChange]) -> None:
+        """The same for many."""
         if changes:
-            rows = [{"noted": _change(*change).model_dump(mode="json"), "training": change[0]} for change in changes]
+            rows = [{"noted": change.model_dump(mode="json"), "training": change.training_id} for change in changes]
             self.connection.execute(NOTE, rows)
 
     def any_status_change(self) -> bool:
@@ -171,14 +171,17 @@ def _edge(cursor: str) -> tuple[datetime, str]:
         raise InvalidCursor(cursor=cursor) from error
 
 
-def _change(training_id: str, name: str, job: Job | None, status: TrainingStatus) -> StatusChange:
+def status_change(
+    training_id: str, name: str, status: TrainingStatus, job: Job | None, attempt: int | None = None
+) -> StatusChange:
+    """That a training job has a new status now; `job`: its firing, if it has one; `attempt`: which one of that."""
     change = StatusChange(training_id=training_id, name=name, status=status.value, at=utcnow())
     if job is None:
         return change
     return change.evolve(
         job_id=job.id,
         execution=job.run_number,
-        attempt=job.retries if status is TrainingStatus.RETRYING else job.retries + 1,
+        attempt=job.retries + (status is not TrainingStatus.RETRYING) if attempt is None else attempt,
         retry_count=job.retries,
         error=job.error and job.error[:MAX_ERROR],
     )

@@ -27,6 +27,7 @@ from tunesmith.domain.page import decode_cursor, encode_cursor
 from tunesmith.domain.training import shown_status
 from tunesmith.errors import BadRequest, DependedOn, NameTaken, StateForbids, TrainingNotFound
 from tunesmith.store.attempts import AttemptQueries
+from tunesmith.store.leases import held_back
 from tunesmith.store.queries import DIALECTS
 from tunesmith.store.rows import JOB_COLUMNS, TRAINING_COLUMNS, TRIAL_COLUMNS, job_of, training_of, trial_of
 from tunesmith.store.tables import (
@@ -40,6 +41,9 @@ from tunesmith.store.tables import (
     trials,
 )
 
+OPEN = frozenset(JobState) - ENDED
+DEPENDENCIES_LOCK = 7_286_110_414
+"""PostgreSQL: one change of dependencies at a time (claims have the number before)."""
 UNLESS_TAKEN = {
     name: dialect.insert(training_jobs).on_conflict_do_nothing().returning(training_jobs.c.id)
     for name, dialect in DIALECTS.items()
@@ -48,6 +52,21 @@ DUE = training_jobs.c.next_run_at.is_not(None) & training_jobs.c.paused.is_(Fals
 RUNNING, PAUSED = TrainingStatus.RUNNING.value, TrainingStatus.PAUSED.value
 SHOWN = case((training_jobs.c.paused & (training_jobs.c.status != RUNNING), PAUSED), else_=training_jobs.c.status)
 """The same as `TrainingJob.shown`."""
+on = training_jobs.alias("on")
+READY = (
+    training_jobs.c.scheduled.is_(False)
+    & training_jobs.c.paused.is_(False)
+    & training_jobs.c.id.in_(select(training_dependencies.c.training_id))
+    & ~exists().where(
+        training_dependencies.c.training_id == training_jobs.c.id,
+        on.c.id == training_dependencies.c.on_id,
+        (on.c.status != TrainingStatus.COMPLETED.value) | (on.c.completed_at <= training_jobs.c.fired_at),
+    )
+)
+"""Without a schedule, and everything that it depends on has completed since it last fired.
+
+Asked at every look, not told by whoever completes: so no two that complete at the same moment can miss one another.
+"""
 other = jobs.alias("other")
 FREE = (
     (jobs.c.state == JobState.CREATED.value)
@@ -61,6 +80,7 @@ FREE = (
         training_jobs.c.id == training_dependencies.c.on_id,
         training_jobs.c.status != TrainingStatus.COMPLETED.value,
     )
+    & ~held_back(jobs.c.training_id)
 )
 """A firing that waited and could begin: none of its training job is active or older, and what it needs is done."""
 Order = Literal["created_at", "name", "next_run_at", "updated_at"]
@@ -107,10 +127,20 @@ class TrainingQueries(AttemptQueries):
         return self._one(query, training_id)
 
     def lock_training(self, training_id: str) -> TrainingJob:
-        """Read one and hold its experiment's row, then its own, to the end. Raises TrainingNotFound."""
-        self.lock_experiment(self.training(training_id).experiment_id)
-        query = select(*TRAINING_COLUMNS).where(training_jobs.c.id == training_id).with_for_update()
+        """Read one, and hold its open firings' rows, its experiment's, and its own to the end. Raises TrainingNotFound.
+
+        In this order, which is that of whoever moves a job. Others may go on to refer to it meanwhile.
+        """
+        training = self.training(training_id)
+        self.firings(training, OPEN, lock=True)
+        self.lock_experiment(training.experiment_id)
+        query = select(*TRAINING_COLUMNS).where(training_jobs.c.id == training_id).with_for_update(key_share=True)
         return self._one(query, training_id)
+
+    def hold_dependencies(self) -> None:
+        """Let nobody else change dependencies until the end of the transaction; before any other row is held."""
+        if self.connection.dialect.name == "postgresql":
+            self.connection.execute(select(func.pg_advisory_xact_lock(DEPENDENCIES_LOCK)))
 
     def training_named(self, workspace_id: str, name: str) -> TrainingJob | None:
         """The one of this name."""
@@ -173,14 +203,13 @@ class TrainingQueries(AttemptQueries):
 
     def delete_training(self, training: TrainingJob) -> None:
         """Delete one with its firings, attempts and events. Raises DependedOn, StateForbids (it is running)."""
-        held = self.firings(training, set(JobState) - ENDED, lock=True)
         self.lock_training(training.id)
         needing = self.dependents(training.id)
         if needing:
             names = ", ".join(dependent.name for dependent in needing[:5])
             raise DependedOn(f"{names} depends on {training.name}; change or delete that first", dependents=names)
         mine = select(jobs.c.id).where(jobs.c.experiment_id == training.experiment_id)
-        if any(job.state is JobState.RUNNING for job in held):
+        if any(job.state is JobState.RUNNING for job in self.firings(training, OPEN, lock=True)):
             raise StateForbids("The job is running; cancel it before you delete it", state="running")
         here = training.experiment_id
         for query in (
@@ -238,7 +267,17 @@ class TrainingQueries(AttemptQueries):
     def due_trainings(self, now: datetime, limit: int = 100) -> list[str]:
         """The ids of those that are due, longest due first; whoever takes one up locks it and looks again."""
         query = select(training_jobs.c.id).where(DUE, training_jobs.c.next_run_at <= now)
-        return list(self.connection.scalars(query.order_by(training_jobs.c.next_run_at).limit(limit)))
+        due = list(self.connection.scalars(query.order_by(training_jobs.c.next_run_at).limit(limit)))
+        return due + list(self.connection.scalars(select(training_jobs.c.id).where(READY).limit(limit - len(due))))
+
+    def is_ready(self, training_id: str) -> bool:
+        """Whether it has no schedule, and what it depends on has completed since it last fired."""
+        query = select(training_jobs.c.id).where(READY, training_jobs.c.id == training_id)
+        return self.connection.scalar(query) is not None
+
+    def any_ready(self) -> bool:
+        """Whether there is one of these."""
+        return self.connection.scalar(select(training_jobs.c.id).where(READY).limit(1)) is not None
 
     def next_due(self) -> datetime | None:
         """When the next one is due."""
@@ -262,16 +301,17 @@ class TrainingQueries(AttemptQueries):
         """Let firings that have not ended follow the plan as it is now."""
         plan = training.plan
         changes = {"max_retries": plan.max_retries, "retry_backoff_s": plan.retry_backoff_s, "priority": plan.priority}
-        here = jobs.c.experiment_id == training.experiment_id
-        self.connection.execute(update(jobs).where(here, jobs.c.ended_at.is_(None)).values(changes))
+        held = [job.id for job in self.firings(training, OPEN)]
+        self.connection.execute(update(jobs).where(jobs.c.id.in_(held)).values(changes))
 
     def firings(self, training: TrainingJob, states: Collection[JobState], lock: bool = False) -> list[Job]:
         """Its firings in these states, oldest first; `lock`: their rows are held to the end of the transaction."""
         query = select(*JOB_COLUMNS).where(
             jobs.c.experiment_id == training.experiment_id, jobs.c.state.in_([state.value for state in states])
         )
-        query = query.order_by(jobs.c.run_number)
-        return list(map(job_of, self.connection.execute(query.with_for_update() if lock else query)))
+        query = query.order_by(jobs.c.id if lock else jobs.c.run_number)
+        found = map(job_of, self.connection.execute(query.with_for_update() if lock else query))
+        return sorted(found, key=lambda job: job.run_number)
 
     def executions(
         self, training: TrainingJob, run: int | None = None, cursor: str | None = None, limit: int = 50

@@ -25,6 +25,7 @@ from tunesmith.errors import BadRequest, DependedOn, LeaseLost, NameTaken, State
 from tunesmith.services import trainings
 from tunesmith.services.firing import fire_due
 from tunesmith.store import Store
+from tunesmith.store.leases import MAX_LOSSES
 from tunesmith.testing.base import Contract
 from tunesmith.testing.races import race
 
@@ -250,6 +251,115 @@ class TrainingContract(Contract):
             resumed = trainings.resume(tx, paused)
         assert resumed.shown is TrainingStatus.PENDING
         assert fire_due(store, paused.next_run_at) == 1
+
+    def test_a_paused_one_begins_no_further_attempt(self, store: Store) -> None:
+        training = new_training(store, retry_backoff_s=0)
+        (job,) = claim(store)
+        with store.write() as tx:
+            assert trainings.pause(tx, training).shown is TrainingStatus.RUNNING
+        assert finish(store, job, JobState.FAILED, "no").state is JobState.RETRY_WAIT
+        assert read(store, training).shown is TrainingStatus.PAUSED
+        with store.write() as tx:
+            assert tx.next_retry() is None
+            assert tx.wake_retries() == []
+            trainings.resume(tx, tx.training(training.id))
+            assert [job.training_id for job in tx.wake_retries()] == [training.id]
+
+    def test_a_paused_one_begins_no_firing_that_waited(self, store: Store) -> None:
+        training = new_training(store, schedule=HOURLY, overlap="queue")
+        first = training.next_run_at
+        assert first is not None
+        fire_due(store, first)
+        fire_due(store, first + timedelta(hours=1))
+        (job,) = claim(store)
+        with store.write() as tx:
+            trainings.pause(tx, training)
+        finish(store, job)
+        assert fire_due(store, first + timedelta(hours=1, seconds=1)) == 0
+        with store.write() as tx:
+            trainings.resume(tx, tx.training(training.id))
+        assert fire_due(store, first + timedelta(hours=1, seconds=2)) == 1
+
+    def test_a_paused_one_is_not_retried_but_cancelled(self, store: Store) -> None:
+        training = new_training(store)
+        with store.write() as tx:
+            trainings.pause(tx, training)
+        with pytest.raises(StateForbids, match="paused"), store.write() as tx:
+            trainings.retry(tx, tx.training(training.id))
+        with store.write() as tx:
+            assert trainings.cancel(tx, tx.training(training.id)).shown is TrainingStatus.CANCELLED
+
+    def test_it_is_told_when_a_schedule_is_held_back(self, store: Store) -> None:
+        training = new_training(store, schedule="0 0 1 1 *")
+        with store.write() as tx:
+            tx.take_status_changes(10_000)
+            trainings.resume(tx, trainings.pause(tx, training))
+            told = [change.status for change, _rules in tx.take_status_changes(10_000)]
+        assert told == ["paused", "pending"]
+
+    def test_a_dependent_that_is_made_while_it_completes_is_not_forgotten(self, store: Store) -> None:
+        for _ in range(10):
+            first = new_training(store)
+            (job,) = [job for job in claim(store) if job.training_id == first.id]
+            made: list[TrainingJob] = []
+
+            def depend(name: str = first.name, made: list[TrainingJob] = made) -> None:
+                made.append(new_training(store, depends_on=(name,)))
+
+            def complete(job: Job = job) -> None:
+                finish(store, job)
+
+            assert race(depend, complete) == [None, None]
+            fire_due(store)
+            assert [number for number, _state in runs(store, made[0])] == [1]
+            run_once(store, made[0])
+
+    def test_changes_and_claims_at_once_wait_for_one_another(self, store: Store) -> None:
+        for _ in range(10):
+            training = new_training(store)
+
+            def change(training: TrainingJob = training) -> None:
+                with store.write() as tx:
+                    tx.hold_dependencies()
+                    held = tx.lock_training(training.id)
+                    trainings.change(tx, held, program(held.name), held.plan.evolve(max_retries=1), (), ())
+
+            answers = race(change, lambda: claim(store))
+            assert not [a for a in answers if isinstance(a, Exception) and not isinstance(a, StateForbids)]
+            for job in claim(store):
+                finish(store, job)
+            for answer in answers:
+                for job in answer if isinstance(answer, list) else ():
+                    finish(store, job)
+
+    def test_a_deletion_and_a_claim_at_once(self, store: Store) -> None:
+        for _ in range(10):
+            training = new_training(store)
+
+            def delete(training: TrainingJob = training) -> None:
+                with store.write() as tx:
+                    trainings.delete(tx, training)
+
+            deleted, claimed = race(delete, lambda: claim(store))
+            assert not isinstance(claimed, Exception)
+            assert isinstance(deleted, StateForbids) if claimed else deleted is None
+            for job in claimed or ():
+                finish(store, job)
+
+    def test_a_firing_that_takes_runner_after_runner_with_it_fails(self, store: Store) -> None:
+        training = new_training(store, max_retries=0)
+        for _ in range(MAX_LOSSES):
+            (job,) = claim(store)
+            with store.write() as tx:
+                last = tx.last_attempt(job)
+                assert last is not None
+                begun = last.evolve(state=TrialState.RUNNING, started_at=utcnow())
+                tx.write_trials(tx.experiment(job.experiment_id), [begun])
+            with store.write() as tx:
+                tx.recover_jobs(owner="runner")
+        failed = read(store, training)
+        assert failed.status is TrainingStatus.FAILED
+        assert "its runner was lost" in str(failed.error_message)
 
     def test_cancelled(self, store: Store) -> None:
         training = new_training(store)
