@@ -1,6 +1,6 @@
 """Random kills of everything while 500 training jobs run: each ends as its command deserves, none runs twice at once.
 
-`CHAOS_SEED`, `CHAOS_S` (300), `CHAOS_JOBS` (500) and `CHAOS_RATE` (1: a kill every 0.1 s, where there is a victim)
+`CHAOS_SEED`, `CHAOS_S` (300), `CHAOS_JOBS` (500) and `CHAOS_RATE` (1: a kill every 0.06 s, where there is a victim)
 choose another run.
 """
 
@@ -43,7 +43,7 @@ class Killer:
     def __init__(self, platform: Platform, server: PostgresServer, script: Path, chance: random.Random) -> None:
         self.server, self.chance = server, chance
         self.kinds: dict[str, tuple[float, Callable[[], list[int]]]] = {
-            "command": (0.1, lambda: processes_with(str(script))),
+            "command": (0.06, lambda: processes_with(str(script))),
             "worker": (4, lambda: platform.pids("ray::TrialWorker")),
             "dispatcher": (12, lambda: platform.pids("ray::ServeReplica:tunesmith:Dispatcher")),
             "runner": (12, lambda: platform.pids("ray::Runner")),
