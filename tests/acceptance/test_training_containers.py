@@ -73,7 +73,8 @@ def test_an_image_that_is_not_there_fails_with_its_name(http: httpx2.Client) -> 
 
 
 @pytest.mark.parametrize(
-    "victim", ["cancel", "ray::TrialWorker", pytest.param("ray::Runner", marks=pytest.mark.slow), "raylet/raylet"]
+    "victim",
+    ["cancel", "ray::TrialWorker", *(pytest.param(name, marks=pytest.mark.slow) for name in ("ray::Runner", "raylet/"))],
 )
 def test_no_container_is_left(platform: Platform, http: httpx2.Client, image: str, victim: str) -> None:
     job_id = create(http, image, "echo on; sleep 600", max_retries=0)
