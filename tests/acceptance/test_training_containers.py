@@ -72,10 +72,10 @@ def test_an_image_that_is_not_there_fails_with_its_name(http: httpx2.Client) -> 
     assert "localhost/no-such-image:1" in failed["error_message"]
 
 
-@pytest.mark.parametrize(
-    "victim",
-    ["cancel", "ray::TrialWorker", *(pytest.param(name, marks=pytest.mark.slow) for name in ("ray::Runner", "raylet/"))],
-)
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("ray::Runner", "raylet/raylet")]
+
+
+@pytest.mark.parametrize("victim", ["cancel", "ray::TrialWorker", *SLOW])
 def test_no_container_is_left(platform: Platform, http: httpx2.Client, image: str, victim: str) -> None:
     job_id = create(http, image, "echo on; sleep 600", max_retries=0)
     (name,) = until(lambda: containers(job_id) if "on" in http.get(f"/jobs/{job_id}/logs").text else [])
