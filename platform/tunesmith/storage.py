@@ -86,15 +86,6 @@ class Storage:
             filesystem.delete_file(f"{prefix}/{key}")
 
     def remove_all(self, prefix: str) -> None:
-        """Take away everything under a prefix. Raises StorageUnavailable."""
-        with _translated(), suppress(FileNotFoundError):
-            if self.local is not None:
-                shutil.rmtree(self.local / prefix)
-                return
-            filesystem, root = self._filesystem()
-            filesystem.delete_dir(f"{root}/{prefix}")
-
-    def delete(self, prefix: str) -> None:
         """Take away everything below a key prefix, if there is anything. Raises StorageUnavailable."""
         with _translated(), suppress(FileNotFoundError):
             if self.local is not None:

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
+from s3 import bucket
 
 from tuners.messages import Batch, Evaluation, Outcome, Stop
 from tuners.pbt import Population, PopulationOptions, Segment
@@ -28,16 +27,8 @@ Watch = Callable[[list[tuple[str, int, float]]], Stop | None]
 @pytest.fixture(scope="module")
 def s3() -> Iterator[str]:
     """The URL of a bucket on a local S3 service."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    keys = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1"}
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in keys.items():
-            patch.setenv(name, value)
-        boto3.client("s3", endpoint_url=f"http://{host}:{port}").create_bucket(Bucket="artifacts")
-        yield f"s3://artifacts/some/prefix?scheme=http&endpoint_override={host}:{port}"
-    server.stop()
+    with bucket("artifacts/some/prefix") as url:
+        yield url
 
 
 @pytest.fixture(params=["directory", "s3"])

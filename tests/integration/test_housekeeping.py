@@ -10,10 +10,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 from pyarrow import parquet
+from s3 import bucket
 from sqlalchemy import func, select, update
 from typer.testing import CliRunner
 
@@ -41,16 +40,8 @@ HOURLY = "0 * * * *"
 @pytest.fixture(scope="module")
 def s3() -> Iterator[str]:
     """The URL of a bucket on a local S3 service."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    keys = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1"}
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in keys.items():
-            patch.setenv(name, value)
-        boto3.client("s3", endpoint_url=f"http://{host}:{port}").create_bucket(Bucket="artifacts")
-        yield f"s3://artifacts/kept?scheme=http&endpoint_override={host}:{port}"
-    server.stop()
+    with bucket("artifacts/kept") as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
+from s3 import bucket
 
 from serve_app.context import Context
 from serve_app.counting import RequestCounts
@@ -95,16 +94,8 @@ class Bench:
 @pytest.fixture(scope="module")
 def s3() -> Iterator[str]:
     """The URL of a bucket on a local S3 service."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    keys = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1"}
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in keys.items():
-            patch.setenv(name, value)
-        boto3.client("s3", endpoint_url=f"http://{host}:{port}").create_bucket(Bucket="work")
-        yield f"s3://work/prefix?scheme=http&endpoint_override={host}:{port}"
-    server.stop()
+    with bucket("work/prefix") as url:
+        yield url
 
 
 @pytest.fixture

@@ -80,8 +80,8 @@ def test_trials_are_spread_over_directories() -> None:
 def test_everything_below_a_prefix_is_deleted_and_nothing_beside_it(storage: Storage) -> None:
     for key in ("runs/1/checkpoint/deep/state", "runs/1/.lock", "runs/10/state"):
         storage.write(key, b"state")
-    storage.delete("runs/1")
-    storage.delete("runs/1")
+    storage.remove_all("runs/1")
+    storage.remove_all("runs/1")
     assert storage.local is not None
     assert [path.name for path in (storage.local / "runs").iterdir()] == ["10"]
     assert b"".join(storage.read("runs/10/state")) == b"state"

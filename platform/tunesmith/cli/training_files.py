@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from tunesmith.cli.inputs import Dumper, kind, read_document
-from tunesmith.domain.notification import Rule
+from tunesmith.domain.notification import MASK, Rule
 from tunesmith.errors import InvalidBody
 from tunesmith.schemas.training_answers import TrainingAnswer
 from tunesmith.schemas.training_jobs import TrainingRequest
@@ -128,9 +128,9 @@ def optimizer_of(info: TrainingAnswer) -> dict[str, Any] | None:
 def is_masked(rule: Rule) -> bool:
     """Whether the platform hid a secret of the rule."""
     return (
-        rule.secret == "***"
-        or rule.channel.endswith("://***")
-        or ("://" in rule.channel and rule.channel.endswith("/***"))
+        rule.secret == MASK
+        or rule.channel.endswith(f"://{MASK}")
+        or ("://" in rule.channel and rule.channel.endswith(f"/{MASK}"))
     )
 
 

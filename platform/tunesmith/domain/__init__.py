@@ -1,5 +1,6 @@
 """The words of the platform: frozen values that are also its wire form. They know nothing but each other."""
 
+from tunesmith.domain.backoff import backoff_s
 from tunesmith.domain.cron import Cron
 from tunesmith.domain.experiment import Compute, Constraint, Experiment, ExperimentSpec, Objective, Resources
 from tunesmith.domain.job import (
@@ -18,7 +19,7 @@ from tunesmith.domain.params import Params
 from tunesmith.domain.search import Pruner, Search
 from tunesmith.domain.space import Parameter, Point, Space, same_scalar, space_of
 from tunesmith.domain.tool import CallableTool, CommandTool, ExternalTool, FunctionTool, ProgramTool, Tool
-from tunesmith.domain.training import TRAINING_WORDS, TrainingJob, TrainingPlan, TrainingStatus, backoff_s
+from tunesmith.domain.training import TRAINING_WORDS, TrainingJob, TrainingPlan, TrainingStatus
 from tunesmith.domain.trial import FINISHED, Measurement, Trial, TrialState
 from tunesmith.domain.value import Scalar, Time, Value, finite, finite_only, render_time, utcnow
 

@@ -13,6 +13,8 @@ NAME = r"[a-z0-9_-]{1,50}"
 """What a channel may be called."""
 URL = r"[A-Za-z][A-Za-z0-9.+-]*://\S+"
 """What an address of a channel looks like."""
+MASK = "***"
+"""What is shown instead of a secret."""
 MAX_URL = 2000
 """Characters of an address, at most."""
 Status = Literal["pending", "running", "paused", "retrying", "completed", "failed", "cancelled"]
@@ -47,7 +49,7 @@ class Rule(Value):
     @property
     def shown(self) -> Rule:
         """The rule as it may be shown: without its secrets."""
-        return self.evolve(channel=shown(self.channel), secret=self.secret and "***")
+        return self.evolve(channel=shown(self.channel), secret=self.secret and MASK)
 
 
 class StatusChange(Value):
@@ -152,6 +154,6 @@ def shown(channel: str) -> str:
     if not is_url:
         return channel
     if scheme.lower().removeprefix("slack+") not in ("http", "https"):
-        return f"{scheme}://***"
+        return f"{scheme}://{MASK}"
     host = rest.split("/")[0].split("?")[0].split("#")[0].rpartition("@")[2]
-    return f"{scheme}://{host}/***"
+    return f"{scheme}://{host}/{MASK}"

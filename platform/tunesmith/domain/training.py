@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Literal
 
 from pydantic import Field
 
-from tunesmith.domain.job import Job, JobState, Priority
+from tunesmith.domain.backoff import MAX_BACKOFF_S
+from tunesmith.domain.job import JobState, Priority
 from tunesmith.domain.notification import Rule
 from tunesmith.domain.search import Search
 from tunesmith.domain.value import Time, Value
-
-MAX_BACKOFF_S = 3600.0
-"""Seconds between two attempts, at most."""
-JITTER = 0.1
-"""Share by which a pause before a retry may be longer or shorter, so that not all come back at once."""
 
 
 class TrainingStatus(StrEnum):
@@ -124,9 +119,3 @@ class TrainingJob(Value):
 def shown_status(status: TrainingStatus, paused: bool) -> TrainingStatus:
     """Held back by a person it is paused, whatever came of its latest firing, unless that one still runs."""
     return TrainingStatus.PAUSED if paused and status is not TrainingStatus.RUNNING else status
-
-
-def backoff_s(job: Job) -> float:
-    """Seconds until a failed job is begun anew: base * 2^n up to an hour, and a tenth more or less."""
-    pause = min((job.retry_backoff_s or 0.0) * 2.0**job.retries, MAX_BACKOFF_S)
-    return pause * random.uniform(1 - JITTER, 1 + JITTER)

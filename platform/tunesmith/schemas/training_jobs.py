@@ -21,6 +21,7 @@ from tunesmith.domain import (
     TrainingJob,
     TrainingPlan,
 )
+from tunesmith.domain.backoff import MAX_BACKOFF_S
 from tunesmith.domain.cron import MAX_LENGTH
 from tunesmith.domain.experiment import DEFAULT_OBJECTIVE, check_objectives
 from tunesmith.domain.notification import Rule
@@ -32,7 +33,6 @@ from tunesmith.domain.tool import (
     check_environment,
     check_image,
 )
-from tunesmith.domain.training import MAX_BACKOFF_S
 from tunesmith.errors import InvalidBody, InvalidSpace
 from tunesmith.schemas.base import Request
 from tunesmith.schemas.jobs import priority_word

@@ -59,10 +59,8 @@ def new_firing(
 
 def next_instant(training: TrainingJob, now: datetime) -> datetime | None:
     """When it fires next by its schedule; None without one. Never again when it fired, should a clock be behind."""
-    plan = training.plan
-    return (
-        None if plan.schedule is None else Cron(plan.schedule, plan.timezone).after(max(now, training.fired_at or now))
-    )
+    plan, last = training.plan, training.fired_at or now
+    return None if plan.schedule is None else Cron(plan.schedule, plan.timezone).after(max(now, last))
 
 
 def _fire_safely(store: Store, training_id: str, now: datetime) -> int:

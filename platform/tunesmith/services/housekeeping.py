@@ -120,7 +120,7 @@ def remove_leftovers(store: Store, storage: Storage) -> None:
             keys = tx.leftover_keys(after)
         if not keys:
             return
-        gone = [key for key in keys if _remove(storage.delete, key)]
+        gone = [key for key in keys if _remove(storage.remove_all, key)]
         with store.write() as tx:
             tx.settle_leftovers(gone)
         after = keys[-1]

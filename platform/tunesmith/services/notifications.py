@@ -6,13 +6,10 @@ import secrets
 from collections.abc import Sequence
 
 from tunesmith.domain import utcnow
-from tunesmith.domain.notification import Channel, Notification, Rule, StatusChange, shown
+from tunesmith.domain.notification import MASK, Channel, Notification, Rule, StatusChange, shown
 from tunesmith.errors import InvalidChannel, InvalidSettings
 from tunesmith.services.delivery import check_url
 from tunesmith.settings import Settings
-
-MASK = "***"
-"""What stands in answers instead of a secret."""
 
 
 def check_rules(settings: Settings, rules: Sequence[Rule]) -> None:

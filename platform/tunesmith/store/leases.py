@@ -82,7 +82,7 @@ class LeaseQueries(AttemptQueries):
         """Queue failed jobs whose pause is over."""
         query = select(*JOB_COLUMNS).where(WAITS, jobs.c.available_at <= utcnow()).order_by(jobs.c.available_at)
         rows = self.connection.execute(query.limit(limit).with_for_update(skip_locked=True))
-        return self.set_job_states(list(map(job_of, rows)), JobState.QUEUED, available_at=None, error=jobs.c.error)
+        return self.set_job_states(list(map(job_of, rows)), JobState.QUEUED, available_at=None)
 
     def next_retry(self) -> datetime | None:
         """When the next failed job is to be begun anew."""
@@ -154,7 +154,7 @@ class LeaseQueries(AttemptQueries):
 
     def _try_again(self, job: Job, **changes: Any) -> Job:
         """Let a failed job wait for its next attempt."""
-        pause = backoff_s(job)
+        pause = backoff_s(job.retry_backoff_s or 0.0, job.retries)
         self.repeat_trial(job)
         return self.set_job_state(
             job,

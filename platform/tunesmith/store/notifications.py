@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import secrets
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
@@ -10,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Row, bindparam, delete, insert, literal, select, tuple_, update
 
 from tunesmith.domain import Job, Page, TrainingStatus, utcnow
+from tunesmith.domain.backoff import backoff_s
 from tunesmith.domain.notification import Notification, NotificationState, Rule, StatusChange
 from tunesmith.domain.page import decode_cursor, encode_cursor
 from tunesmith.errors import InvalidCursor, NotificationNotFound, StateForbids
@@ -20,10 +20,6 @@ MAX_ATTEMPTS = 8
 """Tries of a notification before it is given up."""
 BACKOFF_S = 10.0
 """Seconds before its second try; twice as many before each further one."""
-MAX_BACKOFF_S = 3600.0
-"""Seconds between two tries, at most."""
-JITTER = 0.1
-"""Share by which such a pause may be longer or shorter."""
 MAX_ERROR = 4000
 """Characters of an attempt's error that are told."""
 WAITING, SENT, DEAD = (state.value for state in NotificationState)
@@ -101,7 +97,7 @@ class NotificationQueries(Queries):
         Nothing happens when another sender has taken it meanwhile.
         """
         dead = for_good or claimed.attempts >= MAX_ATTEMPTS
-        pause = min(BACKOFF_S * 2.0 ** (claimed.attempts - 1), MAX_BACKOFF_S) * random.uniform(1 - JITTER, 1 + JITTER)
+        pause = backoff_s(BACKOFF_S, claimed.attempts - 1)
         changes = {
             "state": DEAD if dead else WAITING,
             "next_at": None if dead else utcnow() + timedelta(seconds=pause),

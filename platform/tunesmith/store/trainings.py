@@ -116,9 +116,7 @@ class TrainingQueries(AttemptQueries):
             "updated_at": now,
         }
         if self.connection.scalar(UNLESS_TAKEN[self.connection.dialect.name], row) is None:
-            raise NameTaken(
-                f"A training job has the name {name!r} already; choose another one", field="name", value=name
-            )
+            raise _taken(name)
         return self.training(training_id)
 
     def training(self, training_id: str) -> TrainingJob:

@@ -11,10 +11,11 @@ import pytest
 from sqlalchemy import update
 
 from tunesmith.domain import Job, JobState, TrainingStatus, utcnow
+from tunesmith.domain.backoff import JITTER
 from tunesmith.domain.notification import Notification, NotificationState, Rule, StatusChange
 from tunesmith.errors import InvalidCursor, NotificationNotFound, StateForbids
 from tunesmith.store import Store
-from tunesmith.store.notifications import BACKOFF_S, JITTER, MAX_ATTEMPTS
+from tunesmith.store.notifications import BACKOFF_S, MAX_ATTEMPTS
 from tunesmith.store.tables import notifications as table
 from tunesmith.testing.base import Contract
 from tunesmith.testing.factories import EPOCH, search
