@@ -8,7 +8,9 @@
     │   │   └── GridTooLarge       GRID_TOO_LARGE
     │   ├── InvalidCursor          INVALID_CURSOR
     │   ├── InvalidSchedule        INVALID_SCHEDULE
-    │   └── InvalidChannel         INVALID_CHANNEL
+    │   ├── InvalidChannel         INVALID_CHANNEL
+    │   ├── InvalidParameter       INVALID_PARAMETER
+    │   └── InvalidData            INVALID_DATA
     ├── Unauthenticated (401)      UNAUTHENTICATED
     │   └── InvalidSignature       INVALID_SIGNATURE     (receivers of webhooks only)
     ├── Forbidden (403)            FORBIDDEN
@@ -17,7 +19,13 @@
     │   ├── JobNotFound            JOB_NOT_FOUND
     │   ├── TrialNotFound          TRIAL_NOT_FOUND
     │   ├── TrainingNotFound       TRAINING_NOT_FOUND
-    │   └── NotificationNotFound   NOTIFICATION_NOT_FOUND
+    │   ├── NotificationNotFound   NOTIFICATION_NOT_FOUND
+    │   ├── SessionNotFound        SESSION_NOT_FOUND
+    │   ├── DatasetNotFound        DATASET_NOT_FOUND
+    │   ├── AlgorithmNotFound      ALGORITHM_NOT_FOUND
+    │   ├── ScenarioNotFound       SCENARIO_NOT_FOUND
+    │   ├── ModelNotFound          MODEL_NOT_FOUND
+    │   └── RunNotFound            RUN_NOT_FOUND
     ├── MethodNotAllowed (405)     METHOD_NOT_ALLOWED
     ├── Conflict (409)             CONFLICT
     │   ├── JobActive              JOB_ACTIVE
@@ -32,6 +40,7 @@
     │   ├── TrialTaken             TRIAL_TAKEN
     │   ├── NameTaken              NAME_TAKEN
     │   ├── DependedOn             DEPENDED_ON
+    │   ├── DataInUse              DATA_IN_USE
     │   └── LeaseLost              LEASE_LOST
     ├── PayloadTooLarge (413)      PAYLOAD_TOO_LARGE
     ├── NotSent (424)              NOT_SENT
@@ -134,6 +143,18 @@ class InvalidChannel(BadRequest):
     code = "INVALID_CHANNEL"
 
 
+class InvalidParameter(BadRequest):
+    """A parameter of the algorithm, the model or the dataset is unknown, or its value is none."""
+
+    code = "INVALID_PARAMETER"
+
+
+class InvalidData(BadRequest):
+    """The data cannot be read as what they claim to be."""
+
+    code = "INVALID_DATA"
+
+
 class GridTooLarge(InvalidOptimizer):
     """The grid has too many points."""
 
@@ -194,6 +215,42 @@ class NotificationNotFound(NotFound):
     """No notification has that id."""
 
     code = "NOTIFICATION_NOT_FOUND"
+
+
+class SessionNotFound(NotFound):
+    """No session has that id or name."""
+
+    code = "SESSION_NOT_FOUND"
+
+
+class DatasetNotFound(NotFound):
+    """The session has no dataset of that name."""
+
+    code = "DATASET_NOT_FOUND"
+
+
+class AlgorithmNotFound(NotFound):
+    """There is no algorithm of that name."""
+
+    code = "ALGORITHM_NOT_FOUND"
+
+
+class ScenarioNotFound(NotFound):
+    """The session has no scenario of that id."""
+
+    code = "SCENARIO_NOT_FOUND"
+
+
+class ModelNotFound(NotFound):
+    """No model has that id."""
+
+    code = "MODEL_NOT_FOUND"
+
+
+class RunNotFound(NotFound):
+    """No run has that id."""
+
+    code = "RUN_NOT_FOUND"
 
 
 class MethodNotAllowed(TunesmithError):
@@ -283,6 +340,12 @@ class DependedOn(Conflict):
     """Other training jobs depend on it; change or delete these first."""
 
     code = "DEPENDED_ON"
+
+
+class DataInUse(Conflict):
+    """The dataset is in use; delete the scenarios over it first, or wait until what runs on it has ended."""
+
+    code = "DATA_IN_USE"
 
 
 class LeaseLost(Conflict):

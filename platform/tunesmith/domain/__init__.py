@@ -17,8 +17,17 @@ from tunesmith.domain.job import (
 from tunesmith.domain.page import Page
 from tunesmith.domain.params import Params
 from tunesmith.domain.search import Pruner, Search
+from tunesmith.domain.session import Dataset, ModelRun, Scenario, Session, TableInfo, metric_name
 from tunesmith.domain.space import Parameter, Point, Space, same_scalar, space_of
-from tunesmith.domain.tool import CallableTool, CommandTool, ExternalTool, FunctionTool, ProgramTool, Tool
+from tunesmith.domain.tool import (
+    AlgorithmTool,
+    CallableTool,
+    CommandTool,
+    ExternalTool,
+    FunctionTool,
+    ProgramTool,
+    Tool,
+)
 from tunesmith.domain.training import TRAINING_WORDS, TrainingJob, TrainingPlan, TrainingStatus
 from tunesmith.domain.trial import FINISHED, Measurement, Trial, TrialState
 from tunesmith.domain.value import Scalar, Time, Value, finite, finite_only, render_time, utcnow
@@ -30,11 +39,13 @@ __all__ = [
     "NOT_EVALUATED",
     "TRAINING_WORDS",
     "TRANSITIONS",
+    "AlgorithmTool",
     "CallableTool",
     "CommandTool",
     "Compute",
     "Constraint",
     "Cron",
+    "Dataset",
     "Event",
     "Experiment",
     "ExperimentSpec",
@@ -43,6 +54,7 @@ __all__ = [
     "Job",
     "JobState",
     "Measurement",
+    "ModelRun",
     "Objective",
     "Page",
     "Parameter",
@@ -54,8 +66,11 @@ __all__ = [
     "Pruner",
     "Resources",
     "Scalar",
+    "Scenario",
     "Search",
+    "Session",
     "Space",
+    "TableInfo",
     "Time",
     "Tool",
     "TrainingJob",
@@ -67,6 +82,7 @@ __all__ = [
     "backoff_s",
     "finite",
     "finite_only",
+    "metric_name",
     "render_time",
     "same_scalar",
     "space_of",

@@ -86,6 +86,8 @@ class Progress(Value):
     """What its trials cost so far, where the prices of their nodes are known."""
     ran_s: float = 0.0
     """Seconds that it ran so far, pauses not counted."""
+    percent: int = 0
+    """How far the job's only trial is, as the tool itself tells: 0 to 100, never going back while it runs."""
 
 
 class Job(Value):

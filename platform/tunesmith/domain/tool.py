@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, JsonValue, field_validator
 
 from tunesmith.domain.value import Value
 
@@ -137,6 +137,27 @@ class CallableTool(Value):
     """Whether it asks for its parameters while it runs, in Optuna's style; the space is empty then."""
 
 
+class AlgorithmTool(Value):
+    """An algorithm on a dataset, or a model, of a plugin; what its KPIs say of the result are its metrics."""
+
+    type: Literal["algorithm"] = "algorithm"
+    """An algorithm, or a model."""
+    kind: Literal["algorithm", "model"] = "algorithm"
+    """An `algorithm` is handed a dataset and gives a result; a `model` is handed its inputs and gives rows."""
+    name: str = Field(min_length=1, max_length=200)
+    """What the plugin calls it; of a model: its id."""
+    plugin: str = Field(min_length=1, max_length=500)
+    """Where workers find the plugin: `package.module:object`, or `code:` and the SHA-256 of one that was shipped."""
+    parameters: Mapping[str, JsonValue] = {}
+    """Parameters that are held fixed; those of the space come on top."""
+    files: str | None = Field(default=None, max_length=500)
+    """Key prefix of the dataset's tables in the artefact storage; unset: it takes no dataset."""
+    data_parameters: Mapping[str, JsonValue] = {}
+    """The dataset's own knobs."""
+    kpis: tuple[str, ...] = Field(default=(), max_length=100)
+    """The KPIs that are computed of its result."""
+
+
 class ExternalTool(Value):
     """Nothing that the platform could run: whoever asks for a trial evaluates it, and tells what came of it."""
 
@@ -151,5 +172,7 @@ class ExternalTool(Value):
         return self.study is not None
 
 
-Tool = Annotated[CommandTool | ProgramTool | FunctionTool | CallableTool | ExternalTool, Field(discriminator="type")]
+Tool = Annotated[
+    CommandTool | ProgramTool | FunctionTool | CallableTool | AlgorithmTool | ExternalTool, Field(discriminator="type")
+]
 """Any tool that the platform can run."""

@@ -328,6 +328,8 @@ leftovers = Table(
     "leftovers",
     metadata,
     Column("key", CleanText, primary_key=True),
+    # An upload that is under way is one too, until it is done: should nobody finish it, it goes after this moment.
+    Column("not_before", UTCTime),
 )
 
 # What is still to be told: a status change, with the plan of its training job, becomes a notification for each channel.
@@ -365,4 +367,87 @@ Index(
     notifications.c.channel,
     postgresql_where=unsent,
     sqlite_where=unsent,
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", CleanText, primary_key=True),
+    Column("workspace_id", ForeignKey(workspaces.c.id), nullable=False),
+    Column("display_name", CleanText, nullable=False),
+    Column("max_parallel", Integer, nullable=False, default=1),
+    Column("created_at", UTCTime, nullable=False),
+    UniqueConstraint("workspace_id", "display_name"),
+)
+
+datasets = Table(
+    "datasets",
+    metadata,
+    Column("id", CleanText, primary_key=True),
+    Column("session_id", ForeignKey(sessions.c.id), nullable=False),
+    Column("key", CleanText, nullable=False),
+    Column("type", CleanText, nullable=False),
+    # Copies share their files, which become leftovers with the last of them.
+    Column("files", CleanText, nullable=False),
+    Column("tables", Json, nullable=False),
+    Column("metadata", Json, nullable=False),
+    Column("bytes", Big, nullable=False),
+    Column("created_at", UTCTime, nullable=False),
+    UniqueConstraint("session_id", "key"),
+    Index(None, "files"),
+)
+
+scenarios = Table(
+    "scenarios",
+    metadata,
+    Column("id", CleanText, primary_key=True),
+    Column("session_id", ForeignKey(sessions.c.id), nullable=False),
+    Column("tag", CleanText, nullable=False),
+    Column("dataset_id", ForeignKey(datasets.c.id), nullable=False),
+    Column("algorithm", CleanText, nullable=False),
+    Column("parameters", Json, nullable=False),
+    Column("data_parameters", Json, nullable=False),
+    Column("experiment_id", ForeignKey(experiments.c.id), unique=True),
+    # Its run, whose state is the scenario's; none before the first one, and after a reset.
+    Column("job_id", ForeignKey(jobs.c.id), unique=True),
+    Column("created_at", UTCTime, nullable=False),
+    UniqueConstraint("session_id", "tag"),
+    Index(None, "session_id", "created_at", "id"),
+    Index(None, "dataset_id"),
+)
+
+# Experiments over an algorithm's parameters.
+optimizations = Table(
+    "optimizations",
+    metadata,
+    Column("experiment_id", ForeignKey(experiments.c.id), primary_key=True),
+    Column("session_id", ForeignKey(sessions.c.id), nullable=False),
+    Column("dataset_id", ForeignKey(datasets.c.id), nullable=False),
+    Index(None, "session_id"),
+    Index(None, "dataset_id"),
+)
+
+model_runs = Table(
+    "model_runs",
+    metadata,
+    Column("id", CleanText, primary_key=True),
+    Column("workspace_id", ForeignKey(workspaces.c.id), nullable=False),
+    Column("model_id", CleanText, nullable=False),
+    Column("inputs", Json, nullable=False),
+    Column("experiment_id", ForeignKey(experiments.c.id), nullable=False, unique=True),
+    Column("job_id", ForeignKey(jobs.c.id), nullable=False, unique=True),
+    Column("submitted_by", CleanText),
+    Column("created_at", UTCTime, nullable=False),
+    Index(None, "created_at", "id"),
+    Index(None, "model_id", "created_at", "id"),
+    Index(None, "submitted_by", "created_at", "id"),
+)
+
+# Of rate limits: how often something was asked for in a window of time.
+rate_counters = Table(
+    "rate_counters",
+    metadata,
+    Column("key", CleanText, primary_key=True),
+    Column("count", Integer, nullable=False),
+    Column("expires_at", UTCTime, nullable=False),
 )
