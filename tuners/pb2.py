@@ -109,7 +109,7 @@ def _scale(parameter: Parameter) -> Callable[[Any], float]:
 
 def _table(segments: Iterable[Progress], scales: Mapping[str, Callable[[Any], float]]) -> Any:
     """Two rows for each segment, before and after it; Tune takes their difference for its improvement."""
-    import pandas as pd  # type: ignore[import-untyped]
+    import pandas as pd
 
     rows = [
         [str(segment.number), time, *(scale(segment.params[name]) for name, scale in scales.items()), score]

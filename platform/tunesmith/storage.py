@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tunesmith.errors import StorageUnavailable
 
 CHUNK = 65536
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+"""What writing ends with where there is no more room, or the disk is broken."""
 
 
 class Storage:
@@ -26,7 +32,7 @@ class Storage:
 
     def read(self, key: str, offset: int = 0) -> Iterator[bytes]:
         """The bytes under a key from an offset on; nothing when there is no such key. Raises StorageUnavailable."""
-        with _translated():
+        with translated():
             if self.local is not None:
                 yield from _read_file(self.local / key, offset)
                 return
@@ -41,7 +47,7 @@ class Storage:
 
     def upload(self, source: Path, key: str) -> None:
         """Copy a file to a key; on a directory it appears whole or not at all. Raises StorageUnavailable."""
-        with _translated():
+        with translated():
             if self.local is not None:
                 target = self.local / key
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -54,9 +60,44 @@ class Storage:
                 while chunk := data.read(CHUNK):
                     stream.write(chunk)
 
+    @contextmanager
+    def open_output(self, key: str) -> Iterator[IO[bytes]]:
+        """A file to write, which is under the key as a whole when the block is left, and not at all when that raises.
+
+        A process killed in between leaves nothing under the key. Raises StorageUnavailable.
+        """
+        try:
+            with _whole_file(self.local / key) if self.local is not None else self._whole_object(key) as stream:
+                yield stream
+        except OSError as error:
+            if error.errno not in FULL:
+                raise  # what the block does besides writing
+            raise StorageUnavailable(f"{StorageUnavailable.__doc__} ({error})") from error
+
+    @contextmanager
+    def _whole_object(self, key: str) -> Iterator[IO[bytes]]:
+        """Sent when it is complete, and there when all of it has arrived."""
+        with tempfile.TemporaryFile() as stream:  # without a name: nothing of it outlives this process
+            yield stream
+            stream.seek(0)
+            with translated():
+                filesystem, prefix = self._filesystem()
+                with filesystem.open_output_stream(f"{prefix}/{key}") as target:
+                    shutil.copyfileobj(stream, target, 16 * CHUNK)
+
+    def open_input(self, key: str) -> Any:
+        """The file under a key, seekable, to be closed. Raises StorageUnavailable, also when there is none."""
+        from pyarrow import OSFile
+
+        with translated():
+            if self.local is not None:
+                return OSFile(str(self.local / key))
+            filesystem, prefix = self._filesystem()
+            return filesystem.open_input_file(f"{prefix}/{key}")
+
     def write(self, key: str, data: bytes) -> None:
         """Write a small file under a key. Raises StorageUnavailable."""
-        with _translated():
+        with translated():
             if self.local is not None:
                 target = self.local / key
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -68,7 +109,7 @@ class Storage:
 
     def copy(self, key: str, other: str) -> None:
         """Copy what lies under a key to another one, within the storage. Raises StorageUnavailable."""
-        with _translated():
+        with translated():
             if self.local is not None:
                 (self.local / other).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(self.local / key, self.local / other)
@@ -78,7 +119,7 @@ class Storage:
 
     def remove(self, key: str) -> None:
         """Take away what lies under a key, if anything does. Raises StorageUnavailable."""
-        with _translated(), suppress(FileNotFoundError):
+        with translated(), suppress(FileNotFoundError):
             if self.local is not None:
                 (self.local / key).unlink()
                 return
@@ -87,7 +128,7 @@ class Storage:
 
     def remove_all(self, prefix: str) -> None:
         """Take away everything below a key prefix, if there is anything. Raises StorageUnavailable."""
-        with _translated(), suppress(FileNotFoundError):
+        with translated(), suppress(FileNotFoundError):
             if self.local is not None:
                 shutil.rmtree(self.local / prefix)
                 return
@@ -96,7 +137,7 @@ class Storage:
 
     def check(self) -> None:
         """Raise StorageUnavailable unless something can be written."""
-        with _translated():
+        with translated():
             if self.local is not None:
                 self.local.mkdir(parents=True, exist_ok=True)
                 probe = self.local / ".probe"
@@ -141,7 +182,40 @@ def _read_file(path: Path, offset: int) -> Iterator[bytes]:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _whole_file(target: Path) -> Iterator[IO[bytes]]:
+    """Written under another name, on the disk before it has its own."""
+    partial = target.with_name(f"{target.name}.{secrets.token_hex(4)}.partial")
+    with translated():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        stream = partial.open("wb")
+    try:
+        with stream:
+            yield stream
+            with translated():
+                stream.flush()
+                os.fsync(stream.fileno())
+        with translated():
+            partial.replace(target)
+            for folder in (target.parent, target.parent.parent):  # which may be as new as the file
+                _sync_folder(folder)
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put the names of its files on the disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """What fails in the block is StorageUnavailable; for what reads or writes the storage, and nothing else."""
     try:
         yield
     except (OSError, ValueError) as error:  # pyarrow's word for a scheme that it does not know is a ValueError

@@ -13,7 +13,7 @@ from tunesmith.errors import TrialNotFound
 
 if TYPE_CHECKING:
     import optuna
-    import pandas  # type: ignore[import-untyped]
+    import pandas
     import pyarrow
 
 Curves = Callable[[], Mapping[int, Mapping[int, float]]]
