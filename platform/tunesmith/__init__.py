@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from tunesmith.client import Client, Experiment, Job, JobEvent, TrainingHandle, TrialToRun
+    from tunesmith.client import Client, Experiment, Job, JobEvent, RunHandle, TrainingHandle, TrialToRun
     from tunesmith.domain import Compute, Constraint, Objective, Parameter, Pruner, Resources
     from tunesmith.errors import (
+        AlgorithmNotFound,
         AsksWhileRunning,
         BadRequest,
         Conflict,
         ConnectionFailed,
         DatabaseUnavailable,
+        DataInUse,
+        DatasetNotFound,
         DependedOn,
         Exhausted,
         ExperimentArchived,
@@ -31,7 +34,9 @@ if TYPE_CHECKING:
         InvalidBody,
         InvalidChannel,
         InvalidCursor,
+        InvalidData,
         InvalidOptimizer,
+        InvalidParameter,
         InvalidSchedule,
         InvalidSettings,
         InvalidSignature,
@@ -40,6 +45,7 @@ if TYPE_CHECKING:
         JobNotFound,
         LeaseLost,
         MethodNotAllowed,
+        ModelNotFound,
         NameTaken,
         NodeTypeUnavailable,
         NotFound,
@@ -47,6 +53,9 @@ if TYPE_CHECKING:
         NoTool,
         NotSent,
         PayloadTooLarge,
+        RunNotFound,
+        ScenarioNotFound,
+        SessionNotFound,
         StateForbids,
         StorageUnavailable,
         TooManyRequests,
@@ -58,6 +67,7 @@ if TYPE_CHECKING:
         Unauthenticated,
         Unavailable,
     )
+    from tunesmith.models import Model, model
     from tunesmith.schemas.experiments import ExperimentAnswer, ExperimentDetail
     from tunesmith.schemas.jobs import JobAnswer
     from tunesmith.schemas.requests import ExperimentRequest, OptimizerRequest
@@ -65,8 +75,9 @@ if TYPE_CHECKING:
     from tunesmith.webhook import verify_webhook
 
 _HOMES = {
-    "tunesmith.client": ("Client", "Experiment", "Job", "JobEvent", "TrainingHandle", "TrialToRun"),
+    "tunesmith.client": ("Client", "Experiment", "Job", "JobEvent", "RunHandle", "TrainingHandle", "TrialToRun"),
     "tunesmith.domain": ("Compute", "Constraint", "Objective", "Parameter", "Pruner", "Resources"),
+    "tunesmith.models": ("Model", "model"),
     "tunesmith.schemas.experiments": ("ExperimentAnswer", "ExperimentDetail"),
     "tunesmith.schemas.jobs": ("JobAnswer",),
     "tunesmith.schemas.requests": ("ExperimentRequest", "OptimizerRequest"),
@@ -76,6 +87,7 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "AlgorithmNotFound",
     "AsksWhileRunning",
     "BadRequest",
     "Client",
@@ -83,7 +95,9 @@ __all__ = [
     "Conflict",
     "ConnectionFailed",
     "Constraint",
+    "DataInUse",
     "DatabaseUnavailable",
+    "DatasetNotFound",
     "DependedOn",
     "Exhausted",
     "Experiment",
@@ -99,7 +113,9 @@ __all__ = [
     "InvalidBody",
     "InvalidChannel",
     "InvalidCursor",
+    "InvalidData",
     "InvalidOptimizer",
+    "InvalidParameter",
     "InvalidSchedule",
     "InvalidSettings",
     "InvalidSignature",
@@ -111,6 +127,8 @@ __all__ = [
     "JobNotFound",
     "LeaseLost",
     "MethodNotAllowed",
+    "Model",
+    "ModelNotFound",
     "NameTaken",
     "NoTool",
     "NodeTypeUnavailable",
@@ -123,6 +141,10 @@ __all__ = [
     "PayloadTooLarge",
     "Pruner",
     "Resources",
+    "RunHandle",
+    "RunNotFound",
+    "ScenarioNotFound",
+    "SessionNotFound",
     "StateForbids",
     "StorageUnavailable",
     "TooManyRequests",
@@ -137,6 +159,7 @@ __all__ = [
     "Unauthenticated",
     "Unavailable",
     "__version__",
+    "model",
     "verify_webhook",
 ]
 

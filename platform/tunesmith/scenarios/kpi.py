@@ -1,0 +1,93 @@
+"""KPIs: what users write to make a number of a result, so that scenarios can be compared."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Any, Literal
+
+from pydantic import JsonValue
+
+from tunesmith.scenarios.declarations import check_callable, check_name
+
+BETTER_WHEN = ("HIGHER", "LOWER", "AT_LEAST", "AT_MOST")
+
+
+class Kpi(ABC):
+    """A number that says how good a result is.
+
+    class Cost(Kpi):
+        better_when = "LOWER"
+        unit = "EUR"
+        threshold = 1000
+
+        def compute(self, result: Any, data: DataSource) -> float:
+            return result["cost"]
+    """
+
+    name: str
+    """What people call it; unless given, the name of the class."""
+    better_when: Literal["HIGHER", "LOWER", "AT_LEAST", "AT_MOST"]
+    """Which end is better; `AT_LEAST` and `AT_MOST` need a threshold."""
+    unit: str | None = None
+    """The unit of its values."""
+    threshold: float | None = None
+    """The value from which on it is a success (0 is one, too); None: there is no such value."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "name" not in vars(cls):
+            cls.name = cls.__name__
+        check_name(cls)
+        if hasattr(cls, "better_when"):
+            _check_better_when(cls.__name__, cls.better_when)
+        _check_threshold(cls.__name__, cls.threshold)
+        check_callable(cls, "compute", ("result", "data"))
+
+    @abstractmethod
+    def compute(self, result: Any, data: Any) -> float:
+        """The number. `result` is what the algorithm returned, `data` what it was handed."""
+
+    @property
+    def direction(self) -> Literal["maximize", "minimize"]:
+        """The direction of an objective that this KPI is."""
+        return "maximize" if self.better_when in ("HIGHER", "AT_LEAST") else "minimize"
+
+    def check(self) -> None:
+        """Raise ValueError when something is missing, or contradicts itself."""
+        name = type(self).__name__
+        _check_better_when(name, getattr(self, "better_when", None))
+        _check_threshold(name, self.threshold)
+        if self.better_when in ("AT_LEAST", "AT_MOST") and self.threshold is None:
+            raise ValueError(f"{name} is better {self.better_when} a threshold, but has none; set threshold")
+
+    def succeeded(self, value: float) -> bool | None:
+        """Whether a value reaches the threshold; None without one."""
+        if self.threshold is None:
+            return None
+        return value >= self.threshold if self.direction == "maximize" else value <= self.threshold
+
+    def shown(self, value: float | None) -> dict[str, JsonValue] | None:
+        """What REST says of a value; None of one that was not computed yet."""
+        if value is None:
+            return None
+        return {
+            "name": self.name,
+            "better_when": self.better_when,
+            "unit": self.unit,
+            "value": value,
+            "threshold": self.threshold,
+            "success": self.succeeded(value),
+        }
+
+
+def _check_better_when(owner: str, better_when: object) -> None:
+    if better_when not in BETTER_WHEN:
+        raise ValueError(f"{owner}.better_when is {better_when!r}; give one of {', '.join(BETTER_WHEN)}")
+
+
+def _check_threshold(owner: str, threshold: object) -> None:
+    if threshold is None:
+        return
+    if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not math.isfinite(threshold):
+        raise ValueError(f"{owner}.threshold is {threshold!r}; give a finite number, or None")
