@@ -17,7 +17,18 @@ from tunesmith.domain.job import (
 from tunesmith.domain.page import Page
 from tunesmith.domain.params import Params
 from tunesmith.domain.search import Pruner, Search
-from tunesmith.domain.session import Dataset, ModelRun, Scenario, Session, TableInfo, metric_name
+from tunesmith.domain.session import (
+    ComparedKpi,
+    ComparedScenario,
+    Comparison,
+    Dataset,
+    ModelRun,
+    Scenario,
+    Session,
+    Standing,
+    TableInfo,
+    metric_name,
+)
 from tunesmith.domain.space import Parameter, Point, Space, same_scalar, space_of
 from tunesmith.domain.tool import (
     AlgorithmTool,
@@ -42,6 +53,9 @@ __all__ = [
     "AlgorithmTool",
     "CallableTool",
     "CommandTool",
+    "ComparedKpi",
+    "ComparedScenario",
+    "Comparison",
     "Compute",
     "Constraint",
     "Cron",
@@ -70,6 +84,7 @@ __all__ = [
     "Search",
     "Session",
     "Space",
+    "Standing",
     "TableInfo",
     "Time",
     "Tool",

@@ -104,6 +104,56 @@ class Scenario(Value):
     """When its run ended."""
 
 
+class Standing(Value):
+    """Where a scenario stands, and no more: what is asked for again and again."""
+
+    id: str
+    """The scenario's UUID."""
+    tag: str
+    """Its name."""
+    state: JobState
+    """Where its run stands; one that waits for its turn in the session is queued."""
+    progress: int
+    """Percent of the run that is done."""
+
+
+class ComparedScenario(Value):
+    """A column of a comparison."""
+
+    id: str
+    """The scenario's UUID."""
+    tag: str
+    """Its name."""
+    status: str
+    """Where it stands, in the words of the surface."""
+
+
+class ComparedKpi(Value):
+    """A row of a comparison."""
+
+    kpi: str
+    """The KPI's name."""
+    unit: str | None
+    """The unit of its values."""
+    better_when: Literal["HIGHER", "LOWER", "AT_LEAST", "AT_MOST"]
+    """Which end is better."""
+    threshold: float | None
+    """The value from which on it is a success."""
+    values: Mapping[str, float | None]
+    """Scenario's id -> what it reached; None where it was not computed."""
+    best: tuple[str, ...]
+    """The ids of the scenarios that reached the best value; several when they reached the same."""
+
+
+class Comparison(Value):
+    """Scenarios side by side."""
+
+    scenarios: tuple[ComparedScenario, ...]
+    """In the order that was asked for."""
+    rows: tuple[ComparedKpi, ...]
+    """One per KPI that any of them is measured by."""
+
+
 class ModelRun(Value):
     """One run of a model."""
 

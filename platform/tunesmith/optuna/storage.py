@@ -116,7 +116,7 @@ class Storage(BaseStorage, BaseHeartbeat):
         return made
 
     def delete_study(self, study_id: int) -> None:
-        """Delete an experiment with its trials and jobs. Raises KeyError, and JobActive while a job of it is active."""
+        """Delete an experiment with its trials and jobs. Raises KeyError, JobActive (one is active), Conflict."""
         with self._store.write() as tx:
             there = tx.delete_study(study_id)
         self._desk.forget_study(study_id)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from tunesmith.domain import Time
 from tunesmith.schemas.base import Answer
+from tunesmith.schemas.sessions import SessionEntry
 
 
 class HealthAnswer(Answer):
@@ -32,3 +33,14 @@ class ReadyAnswer(Answer):
 
     status: str
     """`ready`."""
+
+
+class SessionsHealth(Answer):
+    """Whether an application of sessions works."""
+
+    status: str
+    """`ok`."""
+    title: str
+    """What the application is called."""
+    sessions: tuple[SessionEntry, ...]
+    """Its sessions."""

@@ -19,6 +19,26 @@ EXPERIMENT_WORDS: Mapping[JobState, str] = {
     JobState.FAILED: "failed",
     JobState.CANCELLED: "stopped",
 }
+SCENARIO_WORDS: Mapping[JobState, str] = {
+    JobState.CREATED: "created",
+    JobState.QUEUED: "queued",
+    JobState.RUNNING: "processing",
+    JobState.PAUSED: "queued",
+    JobState.RETRY_WAIT: "processing",
+    JobState.SUCCEEDED: "complete",
+    JobState.FAILED: "failed",
+    JobState.CANCELLED: "failed",
+}
+RUN_WORDS: Mapping[JobState, str] = {
+    JobState.CREATED: "queued",
+    JobState.QUEUED: "queued",
+    JobState.RUNNING: "running",
+    JobState.PAUSED: "queued",
+    JobState.RETRY_WAIT: "running",
+    JobState.SUCCEEDED: "succeeded",
+    JobState.FAILED: "failed",
+    JobState.CANCELLED: "failed",
+}
 CANONICAL = re.compile(rf"\b({'|'.join(JobState)})\b")
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from tunesmith.domain import Job, JobState, Search, TrainingJob, utcnow
 from tunesmith.domain.cron import Cron
-from tunesmith.errors import InvalidSchedule, JobActive, StateForbids, TrainingNotFound
+from tunesmith.errors import InvalidSchedule, JobActive, SessionNotFound, StateForbids, TrainingNotFound
 from tunesmith.store import Store, Tx
 
 ONE_POINT = Search(type="random", n_iter=1)
@@ -21,7 +22,7 @@ AT_ONCE = 100
 
 
 def fire_due(store: Store, now: datetime | None = None) -> int:
-    """Fire every training job that is due, and let firings that waited begin; how many were queued.
+    """Fire every training job that is due, and let firings and scenarios that waited begin; how many were queued.
 
     Any number of dispatchers may do it at once: each takes up a training job with its row locked, and looks again.
     """
@@ -33,7 +34,7 @@ def fire_due(store: Store, now: datetime | None = None) -> int:
         for training_id in due:
             queued += _fire_safely(store, training_id, now)
         if len(due) < AT_ONCE:
-            return queued + _begin_waiting(store)
+            return queued + _begin_waiting(store) + _begin_scenarios(store)
 
 
 def new_firing(
@@ -146,4 +147,14 @@ def _begin_waiting(store: Store) -> int:
         except (JobActive, StateForbids):  # somebody else was faster
             continue
         begun += 1
+    return begun
+
+
+def _begin_scenarios(store: Store) -> int:
+    with store.read() as tx:
+        sessions = tx.waiting_scenarios()
+    begun = 0
+    for session_id in sessions:
+        with suppress(SessionNotFound), store.write() as tx:
+            begun += len(tx.begin_waiting(tx.lock_session(session_id)))
     return begun

@@ -9,6 +9,7 @@ from datetime import datetime
 from tunesmith.domain import utcnow
 from tunesmith.store.asking import AskQueries
 from tunesmith.store.leases import LeaseQueries
+from tunesmith.store.scenarios import ScenarioQueries
 from tunesmith.store.trainings import TrainingQueries
 
 
@@ -19,7 +20,7 @@ class Agenda:
     expired: Sequence[int]
     """Experiments with trials whose workers went silent."""
     fires: bool
-    """Whether a training job is due, or a firing that waited can begin."""
+    """Whether a training job is due, or a firing or a scenario that waited can begin."""
     retries: bool
     """Whether a failed job is to be begun anew."""
     dispatches: bool
@@ -28,16 +29,17 @@ class Agenda:
     """When the next training job is due, or the next retry."""
 
 
-class AgendaQueries(TrainingQueries, LeaseQueries, AskQueries):
+class AgendaQueries(TrainingQueries, ScenarioQueries, LeaseQueries, AskQueries):
     """Queries for the dispatcher."""
 
     def agenda(self) -> Agenda:
         """What is to be done now."""
         now = utcnow()
         due, retry = self.next_due(), self.next_retry()
+        waited = self.waiting_firings(limit=1) or self.waiting_scenarios()
         return Agenda(
             expired=self.expired_experiments(),
-            fires=(due is not None and due <= now) or self.any_ready() or bool(self.waiting_firings(limit=1)),
+            fires=(due is not None and due <= now) or self.any_ready() or bool(waited),
             retries=retry is not None and retry <= now,
             dispatches=not self.nothing_to_dispatch(),
             next_moment=min(filter(None, (due, retry)), default=None),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 
 from tunesmith.domain import Experiment, ExperimentSpec, Page, Space, utcnow
 from tunesmith.domain.page import decode_cursor, encode_cursor
@@ -24,6 +24,7 @@ UNLESS_THERE = {
     name: dialect.insert(experiments).on_conflict_do_nothing().returning(experiments)
     for name, dialect in DIALECTS.items()
 }
+OWN = insert(experiments).returning(experiments.c.id)
 
 
 class ExperimentQueries(Queries):
@@ -48,6 +49,21 @@ class ExperimentQueries(Queries):
         if made is not None:
             return experiment_of(made), True
         return experiment_of(self.connection.execute(BY_CONTENT, same).one()), False
+
+    def own_experiment(
+        self, workspace_id: str, owner: str, name: str, spec: ExperimentSpec, tags: Sequence[str] = ()
+    ) -> int:
+        """The id of a new experiment, found by its owner's id instead of its content: equal ones are never shared."""
+        row = {
+            "workspace_id": workspace_id,
+            "content_hash": owner,
+            "name": name,
+            "spec": spec,
+            "tags": list(tags),
+            "archived": False,
+            "created_at": utcnow(),
+        }
+        return int(self.connection.execute(OWN, row).scalar_one())
 
     def experiment(self, experiment_id: int) -> Experiment:
         """Read one. Raises ExperimentNotFound."""

@@ -17,8 +17,9 @@ from sqlalchemy import ColumnElement, Row, and_, delete, exists, false, func, se
 from tunesmith.domain import ENDED, TrainingJob, TrialState
 from tunesmith.errors import TrainingNotFound
 from tunesmith.storage import run_key, trial_key
+from tunesmith.store.leftovers import LeftoverQueries
 from tunesmith.store.rows import TRAINING_COLUMNS, training_of
-from tunesmith.store.tables import events, jobs, leftovers, measurements, tallies, training_jobs, trials
+from tunesmith.store.tables import events, jobs, measurements, tallies, training_jobs, trials
 from tunesmith.store.tallies import tallied
 from tunesmith.store.trainings import TrainingQueries
 
@@ -37,7 +38,7 @@ ARCHIVED = (
 """What is kept of an execution: every column, and whose it is."""
 
 
-class HousekeepingQueries(TrainingQueries):
+class HousekeepingQueries(TrainingQueries, LeftoverQueries):
     """Queries of the housekeeping. Any number of housekeepers may be at work at once."""
 
     def claim_housekeeping(self, now: datetime, every_s: float) -> bool:
@@ -88,7 +89,7 @@ class HousekeepingQueries(TrainingQueries):
         self.connection.execute(delete(measurements).where(*of))
         counts = Counter(TrialState(row.state) for row in removed)
         self.count_states(here, {state: -count for state, count in counts.items()})
-        self._leave([trial_key(here, number) for number in numbers])
+        self.leave([trial_key(here, number) for number in numbers])
         return len(removed)
 
     def remove_firings(self, training_id: str, before: datetime) -> tuple[int, int]:
@@ -103,7 +104,7 @@ class HousekeepingQueries(TrainingQueries):
         if gone < BATCH and held:
             runs = delete(jobs).where(jobs.c.id.in_(held)).returning(jobs.c.run_number)
             numbers = list(self.connection.scalars(runs))
-            self._leave([run_key(training.experiment_id, number) for number in numbers])
+            self.leave([run_key(training.experiment_id, number) for number in numbers])
             return len(numbers), gone
         return 0, gone
 
@@ -147,15 +148,6 @@ class HousekeepingQueries(TrainingQueries):
         held = list(self.connection.scalars(query.with_for_update(skip_locked=True)))
         return self._remove_events(held, every=False)
 
-    def leftover_keys(self, after: str = "") -> list[str]:
-        """Key prefixes of files that nobody needs any more, a batch of those behind `after`."""
-        query = select(leftovers.c.key).where(leftovers.c.key > after).order_by(leftovers.c.key)
-        return list(self.connection.scalars(query.limit(BATCH)))
-
-    def settle_leftovers(self, keys: Sequence[str]) -> None:
-        """Note that there is nothing under these keys any more."""
-        self.connection.execute(delete(leftovers).where(leftovers.c.key.in_(keys)))
-
     def _held(self, training_id: str) -> TrainingJob | None:
         """The training job, its experiment's row held: nothing of it begins meanwhile. None: it was deleted."""
         try:
@@ -187,11 +179,6 @@ class HousekeepingQueries(TrainingQueries):
         if not every:
             query = query.join(jobs, jobs.c.id == events.c.job_id).where(events.c.seq < jobs.c.next_seq - 1)
         return self.connection.execute(delete(events).where(key.in_(query.limit(BATCH)))).rowcount
-
-    def _leave(self, keys: Sequence[str]) -> None:
-        if keys:
-            rows = [{"key": key} for key in sorted(set(keys))]
-            self.connection.execute(self.insert(leftovers).on_conflict_do_nothing(), rows)
 
 
 def _ended_before(moment: datetime) -> tuple[ColumnElement[bool], ...]:

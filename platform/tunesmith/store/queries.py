@@ -30,7 +30,7 @@ class Queries:
     def lock_experiment(self, experiment_id: int) -> None:
         """Hold the experiment's row to the end of the transaction: before its trials, counters or front change.
 
-        The order of locks is: job, experiment, trials. So no two transactions wait for one another.
+        The order of locks is: session, job, experiment, trials. So no two transactions wait for one another.
         """
         if self.connection.dialect.name == "postgresql":
             query = select(experiments.c.id).where(experiments.c.id == experiment_id)

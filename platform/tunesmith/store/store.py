@@ -13,6 +13,8 @@ from tunesmith.store.agenda import AgendaQueries
 from tunesmith.store.experiments import ExperimentQueries
 from tunesmith.store.housekeeping import HousekeepingQueries
 from tunesmith.store.idempotency import IdempotencyQueries
+from tunesmith.store.model_runs import ModelRunQueries
+from tunesmith.store.rates import RateQueries
 from tunesmith.store.recording import RecordingQueries
 from tunesmith.store.records import RecordQueries
 from tunesmith.store.studies import StudyQueries
@@ -27,12 +29,14 @@ class Tx(
     AgendaQueries,
     RecordQueries,
     StudyLeaseQueries,
-    WorkspaceQueries,
     StudyQueries,
     RecordingQueries,
     ExperimentQueries,
+    WorkspaceQueries,
     IdempotencyQueries,
     TotalQueries,
+    ModelRunQueries,
+    RateQueries,
 ):
     """One transaction and every query in it. Any method may raise DatabaseUnavailable."""
 

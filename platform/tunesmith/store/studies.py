@@ -9,12 +9,22 @@ from typing import Any, Literal
 from sqlalchemy import bindparam, delete, select, update
 
 from tunesmith.domain import Experiment, ExperimentSpec, utcnow
-from tunesmith.errors import JobActive
+from tunesmith.errors import Conflict, JobActive
 from tunesmith.store.experiments import BY_ID
 from tunesmith.store.queries import DIALECTS
 from tunesmith.store.rows import COUNTERS, experiment_of
 from tunesmith.store.study_trials import StudyTrialQueries
-from tunesmith.store.tables import events, experiments, jobs, measurements, trials
+from tunesmith.store.tables import (
+    events,
+    experiments,
+    jobs,
+    measurements,
+    model_runs,
+    optimizations,
+    scenarios,
+    training_jobs,
+    trials,
+)
 
 Attrs = Literal["user_attrs", "system_attrs"]
 ATTRS: dict[Attrs, Any] = {
@@ -22,6 +32,8 @@ ATTRS: dict[Attrs, Any] = {
     "system_attrs": select(experiments.c.system_attrs).where(experiments.c.id == bindparam("id")),
 }
 COUNTS = select(*(experiments.c[column] for column in COUNTERS.values()))
+OWNERS = {"training job": training_jobs, "scenario": scenarios, "run of a model": model_runs}
+"""What an experiment may be the inside of."""
 UNLESS_TAKEN = {
     name: dialect.insert(experiments).on_conflict_do_nothing().returning(experiments.c.id)
     for name, dialect in DIALECTS.items()
@@ -106,7 +118,13 @@ class StudyQueries(StudyTrialQueries):
 
         Raises:
             JobActive: a job of the platform is searching it.
+            Conflict: it belongs to a training job, a scenario or a run of a model.
         """
+        for kind, table in OWNERS.items():
+            owner = self.connection.scalar(select(table.c.id).where(table.c.experiment_id == experiment_id))
+            if owner is not None:
+                message = f"Experiment {experiment_id} belongs to the {kind} {owner}, and goes only with that"
+                raise Conflict(message, experiment_id=experiment_id)
         self.lock_experiment(experiment_id)
         mine = select(jobs.c.id).where(jobs.c.experiment_id == experiment_id)
         active = self.connection.scalar(mine.where(jobs.c.active == 1))
@@ -117,6 +135,7 @@ class StudyQueries(StudyTrialQueries):
                 job_id=active,
             )
         for query in (
+            delete(optimizations).where(optimizations.c.experiment_id == experiment_id),
             delete(events).where(events.c.job_id.in_(mine)),
             delete(measurements).where(measurements.c.experiment_id == experiment_id),
             delete(trials).where(trials.c.experiment_id == experiment_id),

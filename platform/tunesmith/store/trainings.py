@@ -94,21 +94,11 @@ class TrainingQueries(AttemptQueries):
     ) -> TrainingJob:
         """Make one, with its experiment. Raises NameTaken."""
         training_id, now = f"train-{secrets.token_hex(4)}", utcnow()
-        experiment = {
-            "workspace_id": workspace_id,
-            "content_hash": training_id,  # no two share an experiment, equal as they may be
-            "name": name,
-            "spec": spec,
-            "tags": list(tags),
-            "archived": False,
-            "created_at": now,
-        }
-        query = insert(experiments).returning(experiments.c.id)
         row = {
             "id": training_id,
             "workspace_id": workspace_id,
             "name": name,
-            "experiment_id": self.connection.scalar(query, experiment),
+            "experiment_id": self.own_experiment(workspace_id, training_id, name, spec, tags),
             "plan": plan,
             "status": TrainingStatus.PENDING.value,
             "scheduled": plan.schedule is not None,

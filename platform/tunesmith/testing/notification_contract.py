@@ -20,7 +20,7 @@ from tunesmith.store.tables import notifications as table
 from tunesmith.testing.base import Contract
 from tunesmith.testing.factories import EPOCH, search
 from tunesmith.testing.races import race
-from tunesmith.testing.training_contract import new_training
+from tunesmith.testing.training_contract import new_training, run_once
 
 LEASE_S = 60.0
 HOOK = "https://ci.example.com/hook"
@@ -96,6 +96,18 @@ class NotificationContract(Contract):
         assert (retrying.job_id, retrying.execution, retrying.attempt, retrying.retry_count) == ("job-1", 3, 1, 1)
         assert (running.execution, running.attempt) == (3, 2)
         assert retrying.error == "e" * 4000
+
+    def test_each_status_of_a_firing_tells_the_attempt_that_it_is_about(self, store: Store) -> None:
+        training = new_training(store, max_retries=1, retry_backoff_s=0)
+        for _attempt in range(2):
+            run_once(store, training, JobState.FAILED)
+            with store.write() as tx:
+                tx.wake_retries()
+        with store.write() as tx:
+            told = [told for told, _rules in tx.take_status_changes()]
+        assert [(one.status, one.attempt) for one in told] == [
+            ("running", 1), ("retrying", 1), ("pending", 2), ("running", 2), ("failed", 2)
+        ]  # fmt: skip
 
     def test_a_status_that_was_not_committed_is_not_told(self, store: Store) -> None:
         training = new_training(store)

@@ -1,0 +1,91 @@
+"""Runs of models: made, read with where their jobs stand, and listed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import JsonValue
+from sqlalchemy import Select, insert, literal, select, tuple_
+
+from tunesmith.domain import JobState, ModelRun, Page, utcnow
+from tunesmith.domain.page import decode_cursor, encode_cursor
+from tunesmith.errors import InvalidCursor, RunNotFound
+from tunesmith.store.queries import Queries
+from tunesmith.store.session_rows import RUN_COLUMNS, run_of
+from tunesmith.store.tables import CleanText, UTCTime, jobs, model_runs, trials
+
+WHOLE = (
+    select(*RUN_COLUMNS)
+    .join_from(model_runs, jobs, jobs.c.id == model_runs.c.job_id)
+    .outerjoin(trials, trials.c.job_id == model_runs.c.job_id)
+)
+
+
+class ModelRunQueries(Queries):
+    """Queries on runs of models."""
+
+    def create_run(
+        self,
+        run_id: str,
+        workspace_id: str,
+        model_id: str,
+        inputs: Mapping[str, JsonValue],
+        experiment_id: int,
+        job_id: str,
+        submitted_by: str | None = None,
+    ) -> ModelRun:
+        """Note that a job is the run of a model."""
+        row = {
+            "id": run_id,
+            "workspace_id": workspace_id,
+            "model_id": model_id,
+            "inputs": dict(inputs),
+            "experiment_id": experiment_id,
+            "job_id": job_id,
+            "submitted_by": submitted_by,
+            "created_at": utcnow(),
+        }
+        self.connection.execute(insert(model_runs), row)
+        return self.run(run_id)
+
+    def run(self, run_id: str) -> ModelRun:
+        """Read one. Raises RunNotFound."""
+        row = self.connection.execute(WHOLE.where(model_runs.c.id == run_id)).first()
+        if row is None:
+            raise RunNotFound(f"No run has the id {run_id!r}", run_id=run_id)
+        return run_of(row)
+
+    def runs(
+        self,
+        model_id: str | None = None,
+        states: Collection[JobState] | None = None,
+        submitted_by: str | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> Page[ModelRun]:
+        """A page of runs, newest first: of a model, with jobs in these states, of somebody. Raises InvalidCursor."""
+        query = WHOLE.order_by(model_runs.c.created_at.desc(), model_runs.c.id.desc()).limit(limit + 1)
+        if model_id is not None:
+            query = query.where(model_runs.c.model_id == model_id)
+        if states is not None:
+            query = query.where(jobs.c.state.in_([state.value for state in states]))
+        if submitted_by is not None:
+            query = query.where(model_runs.c.submitted_by == submitted_by)
+        rows = self.connection.execute(_behind(query, cursor)).all()
+        found = [run_of(row) for row in rows[:limit]]
+        more = len(rows) > limit
+        return Page(found, encode_cursor(found[-1].created_at.isoformat(), found[-1].id) if more else None)
+
+
+def _behind(query: Select[Any], cursor: str | None) -> Select[Any]:
+    if not cursor:
+        return query
+    moment, run_id = decode_cursor(cursor, str, str)
+    try:
+        edge = datetime.fromisoformat(moment).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise InvalidCursor(cursor=cursor) from error
+    here = tuple_(model_runs.c.created_at, model_runs.c.id)
+    return query.where(here < tuple_(literal(edge, UTCTime), literal(run_id, CleanText)))
