@@ -10,9 +10,12 @@ class Bell:
 
     def __init__(self) -> None:
         self.ticket: asyncio.Future[None] = asyncio.get_event_loop().create_future()
+        self.rings = 0
+        """How often it rang."""
 
     def ring(self) -> None:
         """Wake everybody who holds a ticket."""
+        self.rings += 1
         rung, self.ticket = self.ticket, asyncio.get_event_loop().create_future()
         rung.set_result(None)
 

@@ -11,13 +11,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tuners import samplers
-from tuners.messages import EXCHANGE_S, Batch, Evaluation, Outcome, Report, Shape
+from tuners.messages import EXCHANGE_S, Advance, Batch, Evaluation, Outcome, Report, Shape
 from tuners.others import Others
 from tuners.search import PointSearch
 from tuners.stopping import Stopping
 from tuners.tools.checkpoints import checkpoint_key
+from tuners.tools.outcome import storable
 from tunesmith.domain import (
     NOT_EVALUATED,
+    AlgorithmTool,
     Experiment,
     Job,
     JobState,
@@ -108,7 +110,9 @@ class JobRun:
         self.seconds = 0.0
         """Seconds of one evaluation, a moving average; 0 before the first one."""
         self.stopping = Stopping(experiment, job.search, job.progress.ran_s, job.progress.cost)
-        self.progress = Progress(total=job.progress.total)
+        self.progress = Progress(total=job.progress.total, percent=job.progress.percent)
+        self._advanced = False
+        """Whether it was told how far the job is, and SQL was not."""
         self.first_failure: tuple[int, str] | None = None
         self.last_failure: tuple[int, str] | None = None
         self._dirty: dict[int, Trial] = {}
@@ -243,6 +247,16 @@ class JobRun:
                     self.pruned.add(report.number)
             return self.pruned & self.running.keys()
 
+    def hear(self, advance: Advance) -> None:
+        """Take in how far an evaluation is, where it is the job's only one; it never goes back."""
+        with self.lock:
+            if self.progress.total != 1 or advance.number not in self.running:
+                return
+            percent = max(self.progress.percent, min(advance.percent, 100))
+            self.progress = self.progress.evolve(percent=percent)
+            self.message = self.message if advance.message is None else storable(advance.message)
+            self._advanced = True
+
     def learn(self, others: Iterable[Trial]) -> None:
         """Take in trials that somebody else added to the experiment, or finished: they are known to the search."""
         with self.lock:
@@ -253,10 +267,10 @@ class JobRun:
     def unwritten(self) -> Unwritten | None:
         """What SQL does not know yet, taken out; None when it knows everything."""
         with self.lock:
-            if not self._dirty and not self._measured and self.message is None:
+            if not (self._dirty or self._measured or self._advanced) and self.message is None:
                 return None
             taken = Unwritten(list(self._dirty.values()), self._measured, self.standing, self.message)
-            self._dirty, self._measured, self.message = {}, [], None
+            self._dirty, self._measured, self.message, self._advanced = {}, [], None, False
             return taken
 
     def write_again(self, unwritten: Unwritten) -> None:
@@ -264,7 +278,7 @@ class JobRun:
         with self.lock:
             self._dirty = {trial.number: trial for trial in unwritten.trials} | self._dirty
             self._measured = unwritten.measurements + self._measured
-            self.message = self.message or unwritten.message
+            self.message, self._advanced = self.message or unwritten.message, True
 
     def verdict(self) -> tuple[JobState, dict[str, Any]]:
         """How the job ends, and what is written with it."""
@@ -440,6 +454,8 @@ class JobRun:
         self.progress = self.progress.evolve(
             finished=self.progress.finished + 1, failed=self.progress.failed + failed, best=best
         )
+        if self.progress.total == 1 and not failed and isinstance(self.experiment.spec.tool, AlgorithmTool):
+            self.progress = self.progress.evolve(percent=100)
 
     def _batch_size(self, exchange_s: float) -> int:
         if not self.seconds or (self.learns and self.concurrency == 1):

@@ -129,6 +129,18 @@ class Report:
 
 
 @dataclass(frozen=True)
+class Advance:
+    """How far an evaluation is, as its tool tells."""
+
+    number: int
+    """The trial's number."""
+    percent: int
+    """0 to 100."""
+    message: str | None = None
+    """What it does, if it said so."""
+
+
+@dataclass(frozen=True)
 class Prepared:
     """What became of a wish for points."""
 

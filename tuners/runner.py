@@ -20,14 +20,16 @@ from typing import Any
 import ray
 
 from tuners.bell import Bell, wait
+from tuners.hosting.host import LOAD_S
 from tuners.jobrun import JobRun
 from tuners.loading import load
-from tuners.messages import Batch, Containers, Outcome, Report, Stop
+from tuners.messages import Advance, Batch, Outcome, Report, Stop
 from tuners.names import NAMESPACE, RUNNER
 from tuners.pool import Pool, Worker, shape_of
 from tuners.sharing import Shares, demand
+from tuners.told import told_to_workers
 from tuners.writer import Writer
-from tunesmith.domain import CommandTool, Job, JobState, Parameter, ProgramTool, Scalar
+from tunesmith.domain import AlgorithmTool, CommandTool, Job, JobState, Parameter, ProgramTool, Scalar
 from tunesmith.errors import LeaseLost, TunesmithError
 from tunesmith.journal import keep_journal
 from tunesmith.settings import Settings, load_settings
@@ -39,24 +41,12 @@ FLUSH_S = 0.05
 """Seconds between two writes of results."""
 UNHEARD_S = 10.0
 """Seconds, beyond timeout and grace, until a worker that does not answer is killed."""
+ENDED_BY_WORKER = (CommandTool, ProgramTool, AlgorithmTool)
+"""Tools in a process of their own, which the worker ends by itself, however deep it is in a call of C."""
 PRUNED_S = 1.5
 """Seconds that a worker has to end a pruned evaluation, until it is killed."""
 STOP_S = 15.0
 """Seconds that running trials have to end when the platform shuts down."""
-
-
-def told_to_workers(settings: Settings) -> dict[str, Any]:
-    """The settings that go with every batch, as workers read none themselves."""
-    return {
-        "data_dir": str(settings.data_dir.absolute()),
-        "max_log_bytes": settings.max_log_bytes,
-        "containers": Containers(
-            engine=settings.container_engine,
-            options=settings.container_options,
-            pull=settings.container_pull,
-            auth_file=None if settings.registry_auth_file is None else str(settings.registry_auth_file),
-        ),
-    }
 
 
 class Runner:
@@ -71,7 +61,7 @@ class Runner:
         self.told = told_to_workers(self.settings)
         self.runs: dict[str, JobRun] = {}
         self.thinkers: dict[str, ThreadPoolExecutor] = {}
-        self.changed, self.ended = Bell(), Bell()
+        self.changed, self.ended, self.finished = Bell(), Bell(), Bell()
         self.draining = False
         self.loop = asyncio.get_event_loop()
         tune = self.settings.data_dir.absolute() / "tune"
@@ -84,8 +74,11 @@ class Runner:
         self.pool.start()
 
     async def start(self, job: Job) -> None:
-        """Take up a job that the dispatcher has claimed for this runner."""
-        if self.draining or job.id in self.runs or job.id in self.loading:
+        """Take up a job that was claimed for this runner."""
+        if job.id in self.runs or job.id in self.loading:
+            return
+        if self.draining:
+            await asyncio.to_thread(self.writer.give_back, job)
             return
         self.loading[job.id] = job
         self._spawn(self._take_up(job))
@@ -134,9 +127,15 @@ class Runner:
         return value
 
     async def beat(
-        self, worker_id: str, job_id: str, current: int, reports: list[Report], outcomes: list[Outcome]
+        self,
+        worker_id: str,
+        job_id: str,
+        current: int,
+        reports: list[Report],
+        outcomes: list[Outcome],
+        advance: Advance | None = None,
     ) -> dict[int, Stop]:
-        """Take intermediate values, and outcomes from the middle of a batch.
+        """Take intermediate values, outcomes from the middle of a batch, and how far the current evaluation is.
 
         Answers which of the worker's trials to stop, or not to begin, and why; `current` is the one that runs.
         """
@@ -146,6 +145,8 @@ class Runner:
             return dict.fromkeys(numbers, "cancelled")
         worker.numbers -= {outcome.number for outcome in outcomes}
         pruned = run.pruned
+        if advance is not None:
+            await self._think(run, run.hear, advance)
         if reports or outcomes:
             pruned = await self._think(run, self._take_in, run, reports, outcomes, worker.price) or set()
         if run.over_for_workers:
@@ -164,10 +165,14 @@ class Runner:
         self.ended.ring()
         await self._look_after(self.writer.held)
 
-    async def watch(self) -> str:
-        """Answers when the dispatcher should look; fails when this runner does, which is how that is noticed."""
-        await wait(self.ended.ticket, 30.0)
-        return self.owner
+    async def watch(self, heard: int | None = None) -> int:
+        """Answers when the dispatcher should look; fails when this runner does, which is how that is noticed.
+
+        `heard`: the last answer; what rang between the two calls is answered at once then.
+        """
+        if heard is None or heard == self.ended.rings:
+            await wait(self.ended.ticket, 30.0)
+        return self.ended.rings
 
     async def status(self) -> dict[str, Any]:
         """What it is doing, for `tunesmith status` and the tests."""
@@ -240,6 +245,8 @@ class Runner:
         self.shares.settle(run, worker)
         lost = given - {outcome.number for outcome in outcomes}
         await self._think(run, self._close, run, outcomes, worker.price, lost, died)
+        if run.over and not run.workers:
+            self.finished.ring()  # nobody who waits for the job has to wait for the next write
         if lost or (run.wants_worker and not could):
             self._notify()  # there is work for another worker now
 
@@ -271,7 +278,7 @@ class Runner:
 
     def _expect(self, worker: Worker, run: JobRun, pruned: int | None) -> None:
         """A pruned evaluation has to end soon: a function in a long call of C does not hear of it, and is killed."""
-        if pruned is None or isinstance(run.experiment.spec.tool, CommandTool | ProgramTool):
+        if pruned is None or isinstance(run.experiment.spec.tool, ENDED_BY_WORKER):
             worker.pruned, worker.deadline = None, worker.limit
         elif worker.pruned != pruned:
             worker.pruned, worker.deadline = pruned, min(worker.limit, time.monotonic() + PRUNED_S)
@@ -279,9 +286,10 @@ class Runner:
     def _deadline(self, batch: Batch) -> float:
         """When a batch must be done at the latest: an evaluation that holds its whole process cannot end itself."""
         limit = batch.spec.trial_timeout_s
-        return time.monotonic() + (
-            math.inf if limit is None else len(batch.evaluations) * (limit + UNHEARD_S) + UNHEARD_S
-        )
+        if limit is None:
+            return math.inf
+        ready_s = LOAD_S if isinstance(batch.spec.tool, AlgorithmTool) else 0.0
+        return time.monotonic() + len(batch.evaluations) * (ready_s + limit + UNHEARD_S) + UNHEARD_S
 
     def _kill_the_deaf(self) -> None:
         """Kill workers that ran past their deadline, or do not stop though they were told to; Tune starts new ones."""
@@ -327,8 +335,10 @@ class Runner:
                 self._notify()
 
     async def _flush_forever(self) -> None:
+        ticket = self.finished.ticket
         while True:
-            await asyncio.sleep(FLUSH_S)
+            await wait(ticket, FLUSH_S)
+            ticket = self.finished.ticket
             for run in list(self.runs.values()):
                 try:
                     await self._flush(run)
@@ -347,13 +357,22 @@ class Runner:
             self._abandon(run)
 
     async def _end(self, run: JobRun) -> None:
+        following: list[Job] | None = []
         try:
-            if not await asyncio.to_thread(self.writer.end, run):
+            if not self.draining:
+                limit = self.settings.max_running_jobs
+                following = await asyncio.to_thread(self.writer.relay, run, self.owner, limit)
+            elif not await asyncio.to_thread(self.writer.end, run):
                 return
         except LeaseLost:
             pass
+        if following is None:
+            return
         self._abandon(run)
-        self.ended.ring()
+        for job in following:
+            await self.start(job)
+        if not following:
+            self.ended.ring()  # the dispatcher looks who may begin now
 
     def _abandon(self, run: JobRun) -> None:
         """Forget a job that ended or is somebody else's; its workers learn of it at their next beat."""

@@ -19,7 +19,7 @@ import ray
 from ray import tune
 from ray.exceptions import RayError
 
-from tuners.messages import EXCHANGE_S, Batch, Evaluation, Outcome, Report, Stop
+from tuners.messages import EXCHANGE_S, Advance, Batch, Evaluation, Outcome, Report, Stop
 from tuners.tools.evaluate import evaluate
 from tuners.tools.outcome import failure
 from tunesmith.domain import Parameter, Scalar, TrialState, utcnow
@@ -34,6 +34,8 @@ BEAT_S = 0.5
 """Seconds between two beats of a running evaluation, which carry reports there and stops back."""
 WATCHED_S = 0.02
 """The same where a pruner looks at the reports: what a tool reports faster than this is sent together."""
+TOLD_S = 0.2
+"""The same where the tool tells how far it is."""
 SEND_S = 0.05
 """Outcomes of a batch are sent on when they are this old, in seconds."""
 
@@ -95,8 +97,10 @@ class BatchRun:
         self.current: Evaluation = batch.evaluations[0]
         self.stops: dict[int, Stop] = {}
         self.reports: list[Report] = []
+        self.advance: Advance | None = None
         self.unsent: list[Outcome] = []
-        self.last_beat, self.last_sent = 0.0, time.monotonic()  # the first report goes at once
+        self.began = self.last_sent = time.monotonic()
+        self.last_beat = 0.0
 
     def run(self) -> list[Outcome]:
         """Evaluate every point that was not stopped; returns the outcomes that were not sent on yet."""
@@ -116,7 +120,7 @@ class BatchRun:
     def _evaluate(self, evaluation: Evaluation) -> Outcome:
         started = utcnow()
         try:
-            return evaluate(self.batch, evaluation, self.watch, self.suggest)
+            return evaluate(self.batch, evaluation, self.watch, self.suggest, self.tell)
         except RayError:
             raise  # the runner is gone
         except Exception:  # one trial's trouble, not the worker's
@@ -126,10 +130,15 @@ class BatchRun:
         """Collect intermediate values, and learn now and then from the runner whether to stop."""
         self.reports += [Report(self.batch.job_id, self.current.number, *values) for values in measured]
         self._send()
-        pause_s = WATCHED_S if self.reports and self.batch.watched else BEAT_S
-        if time.monotonic() - self.last_beat >= pause_s:
+        # The first report goes at once, and nothing else does: a short evaluation costs no beat.
+        since = self.last_beat if self.reports else max(self.last_beat, self.began)
+        if time.monotonic() - since >= self._pause_s():
             self._beat()
         return self.stops.get(self.current.number)
+
+    def tell(self, percent: int, message: str | None) -> None:
+        """Note how far the running trial is; it goes on with the next beat."""
+        self.advance = Advance(self.current.number, percent, message)
 
     def suggest(self, parameter: Parameter) -> Scalar:
         """One parameter of the running trial, for a function that asks for them while it runs."""
@@ -145,10 +154,17 @@ class BatchRun:
             self._beat()
             self.last_sent = time.monotonic()
 
+    def _pause_s(self) -> float:
+        if self.reports and self.batch.watched:
+            return WATCHED_S
+        return BEAT_S if self.advance is None else TOLD_S
+
     def _beat(self) -> None:
         reports, self.reports = self.reports, []
         outcomes, self.unsent = self.unsent, []
-        beat = self.runner.beat.remote(self.worker_id, self.batch.job_id, self.current.number, reports, outcomes)
+        advance, self.advance = self.advance, None
+        here = (self.worker_id, self.batch.job_id, self.current.number)
+        beat = self.runner.beat.remote(*here, reports, outcomes, advance)
         self.stops |= ray.get(beat)
         self.last_beat = time.monotonic()
 

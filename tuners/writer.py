@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 from tuners.jobrun import JobRun, Unwritten
-from tunesmith.domain import Job, JobState, Trial
+from tunesmith.domain import AlgorithmTool, Job, JobState, Trial
 from tunesmith.errors import DatabaseUnavailable, LeaseLost
 from tunesmith.store import Store, Tx
 
@@ -83,22 +83,37 @@ class Writer:
 
     def end(self, run: JobRun) -> bool:
         """Write the rest and the verdict, in one transaction; False when it has to be tried again. Raises LeaseLost."""
+        return self._end(run, None, 0) is not None
+
+    def relay(self, run: JobRun, owner: str, max_running: int) -> list[Job] | None:
+        """The same, and what waited for the run's end in its session is claimed: the jobs that `owner` runs now.
+
+        None when it has to be tried again. `max_running`: see `claim_jobs`. Raises LeaseLost.
+        """
+        return self._end(run, owner, max_running)
+
+    def _end(self, run: JobRun, owner: str | None, max_running: int) -> list[Job] | None:
         if not self._may_try():
-            return False
+            return None
         unwritten = run.unwritten()
         state, changes = run.verdict()
         changes["progress"] = run.standing.model_dump(mode="json")
+        of_plugin, claimed = isinstance(run.experiment.spec.tool, AlgorithmTool), list[Job]()
         try:
             with self.store.write() as tx:
+                # The session's row before the job's, as everybody takes them.
+                session = tx.session_of_run(run.job.id) if owner is not None and of_plugin else None
                 if unwritten is not None:
                     _record(tx, run, unwritten)
                 tx.end_lease(run.job.id, str(run.job.lease_token), state, **changes)
+                if owner is not None and session is not None and (begun := tx.begin_waiting(session)):
+                    claimed = tx.claim_jobs(owner, self.lease_s, max_running, limit=len(begun))
         except DatabaseUnavailable as error:
             if unwritten is not None:
                 run.write_again(unwritten)
             self._found_away(error)
-            return False
-        return True
+            return None
+        return claimed
 
     def fail(self, job: Job, error: str) -> None:
         """Fail a job that could not even be started."""

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tuners.jobrun import MAX_ATTEMPTS, MAX_BATCH, JobRun, Reserve
-from tuners.messages import Evaluation, Outcome, Report
+from tuners.messages import Advance, Evaluation, Outcome, Report
 from tuners.samplers import plan
 from tunesmith.domain import (
     FINISHED,
+    AlgorithmTool,
     Experiment,
     Job,
     JobState,
@@ -598,3 +599,68 @@ def test_a_message_is_written_once() -> None:
     run.message = "newer"
     run.write_again(unwritten)
     assert run.message == "newer"
+
+
+# How far the only trial is
+
+
+def running_one(**job: Any) -> JobRun:
+    """A run of one point, which is handed out."""
+    tool = AlgorithmTool(name="Slow", plugin="examples:plugin")
+    experiment = experiment_of(tool=tool)
+    planned = job_of(experiment, type="random", n_iter=1)
+    run = JobRun(experiment, planned.evolve(**job), SHAPE, (), (), numbers_from(0))
+    take(run)
+    run.unwritten()
+    return run
+
+
+def test_progress_is_written_and_never_goes_back() -> None:
+    run = running_one()
+    for percent, shown in ((10, 10), (40, 40), (30, 40), (1000, 100)):
+        run.hear(Advance(0, percent))
+        unwritten = run.unwritten()
+        assert unwritten is not None
+        assert (unwritten.progress.percent, unwritten.message) == (shown, None)
+    assert run.unwritten() is None
+
+
+def test_what_it_does_is_the_jobs_message() -> None:
+    run = running_one()
+    run.hear(Advance(0, 10, "reading\0"))
+    run.hear(Advance(0, 20))
+    unwritten = run.unwritten()
+    assert unwritten is not None
+    assert (unwritten.progress.percent, unwritten.message) == (20, "reading\ufffd")
+    run.write_again(unwritten)
+    again = run.unwritten()
+    assert again is not None
+    assert (again.progress.percent, again.message) == (20, "reading\ufffd")
+
+
+def test_progress_goes_on_where_the_last_runner_left_it() -> None:
+    run = running_one(progress=Progress(total=1, percent=60))
+    run.hear(Advance(0, 5))
+    assert run.standing.percent == 60
+
+
+def test_a_trial_that_is_complete_is_all_of_it() -> None:
+    run = running_one()
+    run.absorb([outcome(0)])
+    assert run.standing.percent == 100
+
+
+def test_a_trial_that_failed_stays_as_far_as_it_was() -> None:
+    run = running_one()
+    run.hear(Advance(0, 30))
+    run.absorb([outcome(0, TrialState.FAILED)])
+    run.hear(Advance(0, 90))
+    assert run.standing.percent == 30
+
+
+def test_progress_of_one_trial_among_many_says_nothing_of_the_job() -> None:
+    run = run_of(type="random", n_iter=5)
+    (evaluation,) = take(run)
+    run.unwritten()
+    run.hear(Advance(evaluation.number, 50, "half"))
+    assert run.unwritten() is None

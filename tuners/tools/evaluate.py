@@ -8,10 +8,11 @@ from dataclasses import replace
 from typing import cast
 
 from tuners.messages import Batch, Evaluation, Outcome, Stop
-from tuners.tools import checkpoints, command, function, program, repeats
+from tuners.tools import algorithm, checkpoints, command, function, program, repeats
+from tuners.tools.algorithm import Tell
 from tuners.tools.outcome import failure
 from tuners.tools.repeats import Watch
-from tunesmith.domain import CommandTool, Parameter, ProgramTool, Scalar, utcnow
+from tunesmith.domain import AlgorithmTool, CommandTool, Parameter, ProgramTool, Scalar, utcnow
 from tunesmith.errors import StorageUnavailable
 from tunesmith.storage import Storage, trial_key
 
@@ -19,15 +20,23 @@ Suggest = Callable[[Parameter], Scalar]
 """Asks the search for one parameter of the running trial, for functions that are defined by their run."""
 
 
-def evaluate(batch: Batch, evaluation: Evaluation, watch: Watch, suggest: Suggest | None = None) -> Outcome:
+def evaluate(
+    batch: Batch,
+    evaluation: Evaluation,
+    watch: Watch,
+    suggest: Suggest | None = None,
+    tell: Tell = lambda _percent, _message: None,
+) -> Outcome:
     """Evaluate one configuration, on this node.
 
-    `watch` takes new intermediate values a few times a second and tells when to stop.
+    `watch` takes new intermediate values a few times a second and tells when to stop; `tell` takes how far it is.
     """
     if isinstance(batch.spec.tool, CommandTool):
         return command.evaluate(batch, evaluation, watch)
     if isinstance(batch.spec.tool, ProgramTool):
         return program.evaluate(batch, evaluation, watch)
+    if isinstance(batch.spec.tool, AlgorithmTool):
+        return algorithm.evaluate(batch, evaluation, watch, tell)
     return around(batch, evaluation, watch, lambda look: function.evaluate(batch, evaluation, look, suggest=suggest))
 
 

@@ -54,15 +54,23 @@ def failure(
     return outcome(batch, evaluation, TrialState.FAILED, started, metrics or {}, error)
 
 
-def judge(batch: Batch, evaluation: Evaluation, started: datetime, metrics: Mapping[str, float]) -> Outcome:
-    """Complete, unless an objective (or a constraint's metric) has no value."""
+IN_METRICS_FILE = ' Append {"name": value} as a JSON line to the file $TUNESMITH_METRICS, or set metrics.patterns.'
+"""How a command gives its objectives values."""
+
+
+def judge(
+    batch: Batch,
+    evaluation: Evaluation,
+    started: datetime,
+    metrics: Mapping[str, float],
+    advice: str = IN_METRICS_FILE,
+) -> Outcome:
+    """Complete, unless an objective (or a constraint's metric) has no value. `advice`: how a tool gives it one."""
     wanted = {o.metric: "objective" for o in batch.spec.objectives}
     wanted |= {c.metric: "constraint" for c in batch.spec.constraints if c.metric not in wanted}
     missing = [f"{kind} {name!r}" for name, kind in wanted.items() if name not in metrics]
     if missing:
-        error = (
-            f"no finite value for {', '.join(missing)}; it measured: {', '.join(sorted(metrics)) or 'nothing'}. "
-            'Append {"name": value} as a JSON line to the file $TUNESMITH_METRICS, or set metrics.patterns.'
-        )
+        measured = ", ".join(sorted(metrics)) or "nothing"
+        error = f"no finite value for {', '.join(missing)}; it measured: {measured}.{advice}"
         return failure(batch, evaluation, started, error, metrics)
     return outcome(batch, evaluation, TrialState.COMPLETE, started, metrics)

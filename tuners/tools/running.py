@@ -128,7 +128,7 @@ class TrialRun(ABC):
             raise Stopped(ended.stopped)
         if ended.exit_code < 0:
             hint = "; on Linux that is often the out-of-memory killer" if ended.exit_code == -signal.SIGKILL else ""
-            raise Failed(f"{what}killed by {_signal_name(-ended.exit_code)}{hint}{self._tail()}")
+            raise Failed(f"{what}killed by {signal_name(-ended.exit_code)}{hint}{self._tail()}")
         if ended.exit_code:
             raise Failed(f"{what}exit code {ended.exit_code}{self._explanation(ended.exit_code)}{self._tail()}")
 
@@ -191,7 +191,8 @@ def _empty(directory: Path) -> None:
             path.unlink()
 
 
-def _signal_name(number: int) -> str:
+def signal_name(number: int) -> str:
+    """What a signal is called."""
     try:
         return signal.Signals(number).name
     except ValueError:  # most real-time signals have no name
