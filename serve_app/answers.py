@@ -12,7 +12,7 @@ from starlette.responses import Response
 from tunesmith.errors import TunesmithError
 
 RETRY_AFTER_S = 1
-"""What a 503 tells the client to wait, in seconds."""
+"""What a 503 tells the client to wait, in seconds; a 429 says it in its details."""
 
 
 def answer(body: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -33,7 +33,8 @@ def refusal(
 ) -> Response:
     """The one error body, with `Retry-After` where trying again helps; `extra` fields stand beside the error's."""
     status = status or error.status
-    if status == 503:
-        headers = {"Retry-After": str(RETRY_AFTER_S), **(headers or {})}
+    if status in (429, 503):
+        wait_s = error.details.get("retry_after_s", RETRY_AFTER_S)
+        headers = {"Retry-After": str(wait_s), **(headers or {})}
     body = to_json({**error.body(), **(extra or {})}, inf_nan_mode="null", fallback=str)
     return Response(body, status, headers, "application/json")

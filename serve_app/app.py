@@ -3,32 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from functools import lru_cache
 
+import anyio.to_thread
 from fastapi import FastAPI
 
-from serve_app import errors, openapi
+from serve_app import errors
+from serve_app.assembling import assemble
 from serve_app.auth import StaticKey
 from serve_app.context import Context
 from serve_app.counting import CountRequests, RequestCounts
-from serve_app.limits import BodyLimit
 from serve_app.platform import Alone, Platform
+from serve_app.prefixes import PREFIX
 from serve_app.routes import (
     analysis,
     asking,
+    datasets,
     executions,
     experiments,
     functions,
     health,
     jobs,
     metrics,
+    model_runs,
     notifications,
     records,
     samplers,
+    scenarios,
+    sessions,
     training_jobs,
     trials,
 )
-from tunesmith import __version__
+from tunesmith.errors import DatabaseUnavailable
+from tunesmith.plugins import Registry
+from tunesmith.services import sessions as sessions_service
 from tunesmith.settings import Settings
 from tunesmith.storage import Storage
 from tunesmith.store import Store, open_store
@@ -42,6 +51,10 @@ SURFACES = (
     jobs,
     training_jobs,
     executions,
+    model_runs,
+    sessions,
+    datasets,
+    scenarios,
     notifications,
     functions,
     samplers,
@@ -50,40 +63,50 @@ SURFACES = (
 )
 
 
-def build(settings: Settings, platform: Platform | None = None, store: Store | None = None) -> FastAPI:
+def build(
+    settings: Settings,
+    platform: Platform | None = None,
+    store: Store | None = None,
+    registry: Registry | None = None,
+    prefix: str = PREFIX,
+) -> FastAPI:
     """The application on a migrated database; a store that is handed in stays open when the application stops.
 
+    `registry`: what plugins bring, instead of what those of the settings do; `prefix`: where the surfaces lie that are
+    below PREFIX otherwise.
+
     Raises:
-        InvalidSettings: the database URL is none.
+        InvalidSettings: the database URL is none, or a plugin cannot be loaded.
     """
+    plugins = registry or _registry(settings.plugins)
     opened = store or open_store(settings.database)
-    here = Context(settings, opened, Storage(settings.artifacts), platform or Alone(opened), RequestCounts(opened))
+    requests, storage = RequestCounts(opened), Storage(settings.artifacts)
+    here = Context(settings, opened, storage, platform or Alone(opened), requests, plugins)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        await anyio.to_thread.run_sync(_begin, opened)
         yield
         here.requests.close()
         if store is None:
             here.store.close()
 
-    app = FastAPI(
-        title="tunesmith",
-        version=__version__,
-        description=openapi.DESCRIPTION,
-        openapi_tags=openapi.TAGS,
-        separate_input_output_schemas=False,
-        redirect_slashes=False,
-        lifespan=lifespan,
-    )
-    app.state.context = here
-    for surface in SURFACES:
-        # Not `include_router`, whose matching in two passes takes a third of a request's time.
-        app.router.routes.extend(surface.router.routes)
-    errors.install(app)
-    openapi.install(app)
-    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    routes = [route for surface in SURFACES for route in surface.router.routes]
+    app = assemble(here, routes, lifespan, prefix=prefix)
     if settings.api_key is not None:
         app.add_middleware(StaticKey, key=settings.api_key)
     app.add_middleware(errors.Guard)
     app.add_middleware(CountRequests, counts=here.requests)
     return app
+
+
+def _begin(store: Store) -> None:
+    """Make the first session, which people may name before they list any."""
+    with suppress(DatabaseUnavailable), store.write() as tx:
+        sessions_service.ensure(tx)
+
+
+@lru_cache(maxsize=8)
+def _registry(references: tuple[str, ...]) -> Registry:
+    """What these plugins bring, loaded once per process."""
+    return Registry.load(references)

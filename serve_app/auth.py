@@ -14,9 +14,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serve_app.answers import refusal
 from tunesmith.errors import Forbidden, Unauthenticated
+from tunesmith.settings import Settings
 
 OPEN = frozenset({"/health", "/ready"})
 """Paths that a probe may see without the key."""
+
+
+def principal(settings: Settings) -> str:
+    """Who asks: all that is known of whoever holds the static key, or asks a platform that has none."""
+    return "anonymous" if settings.api_key is None else "api-key"
 
 
 class StaticKey:

@@ -1,4 +1,4 @@
-"""What every endpoint is handed: settings, store, artefact storage, and the platform around."""
+"""What every endpoint is handed: settings, store, artefact storage, plugins, and the platform around."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from serve_app.autocreate import Autocreate
 from serve_app.counting import RequestCounts
 from serve_app.platform import Platform
+from tunesmith.domain import Session
+from tunesmith.plugins import Registry
 from tunesmith.settings import Settings
 from tunesmith.storage import Storage
-from tunesmith.store import Store
+from tunesmith.store import Store, Tx
 
 log = logging.getLogger("tunesmith.api")
 
@@ -26,6 +29,15 @@ class Context:
     storage: Storage
     platform: Platform
     requests: RequestCounts
+    registry: Registry
+    autocreate: Autocreate | None = None
+    max_parallel: int = 1
+    """Scenarios of a new session that run at once, at most."""
+
+    def added(self, tx: Tx, session: Session, key: str) -> None:
+        """A dataset was made, in this transaction: make its scenarios, where datasets get some by themselves."""
+        if self.autocreate is not None:
+            self.autocreate.scenarios(tx, self.registry, session, key)
 
     def wake(self) -> None:
         """Wake the dispatcher. What was committed stays committed, so a failure here fails no request."""

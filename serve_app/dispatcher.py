@@ -20,7 +20,7 @@ from tuners.names import NAMESPACE, RUNNER
 from tunesmith.domain import utcnow
 from tunesmith.errors import DatabaseUnavailable
 from tunesmith.journal import keep_journal
-from tunesmith.services.firing import fire_due
+from tunesmith.services.dispatching import claim, look
 from tunesmith.settings import load_settings
 from tunesmith.store import open_store
 
@@ -86,24 +86,11 @@ class Dispatcher:
         return min(LOOK_S, max(0.0, (self.next_moment - utcnow()).total_seconds()))
 
     def _look(self) -> None:
-        with self.store.read() as tx:
-            agenda = tx.agenda()
+        agenda = look(self.store)
         self.next_moment = agenda.next_moment
-        for experiment_id in agenda.expired:
-            with self.store.write() as tx:
-                tx.put_back_expired(tx.experiment(experiment_id))
-        if agenda.fires:
-            fire_due(self.store)
         runner = self.runner or self._find_runner()
-        if not (agenda.fires or agenda.retries or agenda.dispatches):
-            return
-        with self.store.write() as tx:
-            if time.monotonic() >= self.blind_until:
-                for job in tx.recover_jobs():
-                    log.warning("job %s lost its runner; it is %s now", job.id, job.state)
-            if agenda.retries:
-                tx.wake_retries()
-            claimed = tx.claim_jobs(self.owner, self.settings.lease_s, self.settings.max_running_jobs)
+        seeing = time.monotonic() >= self.blind_until
+        claimed = claim(self.store, agenda, self.owner, self.settings, recover=seeing)
         ray.get([runner.start.remote(job) for job in claimed], timeout=self.settings.lease_s)
 
     def _find_runner(self) -> Any:
@@ -133,9 +120,10 @@ class Dispatcher:
 
     def _listen(self, runner: Any) -> None:
         """Ring when the runner does, and notice its death at once."""
+        heard: Any = None
         while not self.stopping and self.runner is runner:
             try:
-                ray.get(runner.watch.remote())
+                heard = ray.get(runner.watch.remote(heard))
             except RayActorError:
                 self._runner_died(runner)
                 return

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve_app.answers import refusal
 from serve_app.fields import field_errors, headline
+from serve_app.prefixes import canonical
 from tunesmith.domain import TRAINING_WORDS, JobState
 from tunesmith.errors import (
     BadRequest,
@@ -27,7 +28,7 @@ from tunesmith.errors import (
     TunesmithError,
     from_body,
 )
-from tunesmith.schemas.words import EXPERIMENT_WORDS, in_words
+from tunesmith.schemas.words import EXPERIMENT_WORDS, RUN_WORDS, SCENARIO_WORDS, in_words
 
 log = logging.getLogger("tunesmith.api")
 SESSIONS = "/api/v1/sessions"
@@ -37,6 +38,8 @@ WORDS: Mapping[str, Mapping[JobState, str]] = {
     "/api/v1/experiments": EXPERIMENT_WORDS,
     "/api/v1/jobs": EXPERIMENT_WORDS,
     TRAININGS: TRAINING_WORDS,
+    SESSIONS: SCENARIO_WORDS,
+    "/api/runs": RUN_WORDS,
 }
 """How the surfaces call states."""
 
@@ -77,10 +80,11 @@ class Guard:
 
 async def _tunesmith(request: Request, error: Exception) -> Response:
     assert isinstance(error, TunesmithError)
-    error = _in_words(error, request.url.path)
+    path = canonical(request)
+    error = _in_words(error, path)
     if error.status >= 500:
         log.warning("%s %s: %s", request.method, request.url.path, error.message)
-    unprocessable = isinstance(error, InvalidBody) and request.url.path.startswith(SESSIONS)
+    unprocessable = isinstance(error, InvalidBody) and path.startswith(SESSIONS)
     return refusal(error, 422 if unprocessable else None)
 
 

@@ -1,4 +1,4 @@
-"""The housekeeper: once a day, whichever dispatcher is first, beside everything else."""
+"""The housekeeper, beside everything else: files that nobody needs go soon; what is old goes once a day."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 
 from tunesmith.domain import utcnow
 from tunesmith.errors import TunesmithError
-from tunesmith.services.housekeeping import DAY_S, any_limit, housekeep
+from tunesmith.services.housekeeping import DAY_S, any_limit, housekeep, remove_leftovers
 from tunesmith.settings import Settings
 from tunesmith.storage import Storage
 from tunesmith.store import Store
@@ -15,11 +15,11 @@ from tunesmith.store import Store
 log = logging.getLogger("tunesmith.housekeeping")
 
 LOOK_S = 600.0
-"""Seconds between two looks at whether a day has passed."""
+"""Seconds between two looks at what is to be removed."""
 
 
 class Housekeeper:
-    """Removes what is old, in a thread of its own; where nothing is to be removed there is none."""
+    """Removes what is old, and files that nobody needs, in a thread of its own; any number may be at work at once."""
 
     def __init__(self, store: Store, settings: Settings) -> None:
         self.store, self.settings = store, settings
@@ -27,16 +27,18 @@ class Housekeeper:
         self.over = threading.Event()
 
     def start(self) -> None:
-        """Begin, if the settings say how long anything is kept."""
-        if any_limit(self.settings):
-            threading.Thread(target=self._run, name="housekeeping", daemon=True).start()
+        """Begin."""
+        threading.Thread(target=self._run, name="housekeeping", daemon=True).start()
 
     def stop(self) -> None:
         """Begin nothing more; what is under way may be cut off anywhere."""
         self.over.set()
 
     def look(self) -> bool:
-        """Do it if it is time and nobody else does; whether it was."""
+        """Remove files that nobody needs, and what is old if it is time and nobody else does; whether it was."""
+        remove_leftovers(self.store, self.storage)
+        if not any_limit(self.settings):
+            return False
         now = utcnow()
         with self.store.write() as tx:
             if not tx.claim_housekeeping(now, DAY_S):
@@ -50,7 +52,7 @@ class Housekeeper:
             try:
                 self.look()
             except TunesmithError as error:
-                log.warning("housekeeping goes on tomorrow: %s", error)
+                log.warning("housekeeping goes on later: %s", error)
             except Exception:
-                log.exception("housekeeping stumbled; it goes on tomorrow")
+                log.exception("housekeeping stumbled; it goes on later")
             self.over.wait(LOOK_S)

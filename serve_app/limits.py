@@ -2,46 +2,65 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve_app.answers import refusal
 from tunesmith.errors import PayloadTooLarge
 
+UPLOADS = re.compile(r"/sessions/[^/]+/(?:etl|data/from-json)$")
+"""Paths whose bodies are streamed to files, and may be as large as uploads."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How large a body may be, and the setting that says so."""
+
+    max_bytes: int
+    setting: str
+
+    def error(self) -> PayloadTooLarge:
+        """The refusal of a larger one."""
+        return PayloadTooLarge(
+            f"The request body is larger than {self.max_bytes:,} bytes; send less, or raise {self.setting}",
+            max_bytes=self.max_bytes,
+        )
+
 
 class BodyLimit:
-    """ASGI middleware that answers 413 to bodies above `max_bytes`."""
+    """ASGI middleware that answers 413 to bodies above `max_bytes`, and to uploads above `max_upload_bytes`."""
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, max_upload_bytes: int) -> None:
         self.app = app
-        self.max_bytes = max_bytes
+        self.body = Limit(max_bytes, "TUNESMITH_MAX_BODY_BYTES")
+        self.upload = Limit(max_upload_bytes, "TUNESMITH_MAX_UPLOAD_BYTES")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
-        elif _announced(scope) > self.max_bytes:
-            await refusal(self._too_large())(scope, receive, send)
+            return
+        limit = self.upload if UPLOADS.search(scope["path"]) else self.body
+        if _announced(scope) > limit.max_bytes:
+            await refusal(limit.error())(scope, receive, send)
         else:
-            await self.app(scope, self._counted(receive), send)
+            await self.app(scope, _counted(receive, limit), send)
 
-    def _counted(self, receive: Receive) -> Receive:
-        received = 0
 
-        async def counted() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > self.max_bytes:
-                raise self._too_large()
-            return message
+def _counted(receive: Receive, limit: Limit) -> Receive:
+    received = 0
 
-        return counted
+    async def counted() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > limit.max_bytes:
+            raise limit.error()
+        return message
 
-    def _too_large(self) -> PayloadTooLarge:
-        return PayloadTooLarge(
-            f"The request body is larger than {self.max_bytes:,} bytes; send less, or raise TUNESMITH_MAX_BODY_BYTES",
-            max_bytes=self.max_bytes,
-        )
+    return counted
 
 
 def _announced(scope: Scope) -> int:

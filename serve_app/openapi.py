@@ -16,6 +16,7 @@ from tunesmith.errors import (
     JobNotFound,
     NotSent,
     PayloadTooLarge,
+    TooManyRequests,
     TunesmithError,
     Unavailable,
 )
@@ -37,6 +38,10 @@ TAGS = [
     {"name": "ask and tell", "description": "Workers of your own evaluate trials, under leases."},
     {"name": "jobs", "description": "One request to optimize an experiment each."},
     {"name": "training jobs", "description": "A program on a schedule, with retries from its checkpoint."},
+    {"name": "model runs", "description": "Models, run on inputs in the background; results as tables."},
+    {"name": "sessions", "description": "Workspaces of datasets and scenarios."},
+    {"name": "datasets", "description": "Tables that scenarios are computed on."},
+    {"name": "scenarios", "description": "Algorithms on datasets: run, measured by KPIs, compared, and tuned."},
     {"name": "notifications", "description": "Who is told of the status of training jobs, and whether it got there."},
     {"name": "samplers", "description": "How points are chosen, and how hopeless trials are ended early."},
     {"name": "functions", "description": "Python functions that are shipped with a job."},
@@ -53,18 +58,21 @@ WHY: dict[int, tuple[str, TunesmithError]] = {
     413: ("The body is too large.", PayloadTooLarge()),
     422: ("The body is invalid; `details.fields` says where.", InvalidBody()),
     424: ("The channel did not take it.", NotSent("https://example.com/*** answered 503")),
+    429: ("Too many runs in a short time.", TooManyRequests("Only 600 per 1 minute of runs", retry_after_s=12)),
     500: ("An unexpected error; the request id finds it in the server's log.", Internal(request_id="8f14e45fceea167a")),
     503: ("The service cannot answer now.", Unavailable()),
 }
+RETRY_AFTER: dict[str, Any] = {
+    "Retry-After": {
+        "description": "Seconds to wait before trying again.",
+        "schema": {"type": "integer"},
+        "example": RETRY_AFTER_S,
+    }
+}
 HEADERS: dict[int, dict[str, Any]] = {
+    429: RETRY_AFTER,
     500: {"X-Request-Id": {"description": "Finds the error in the server's log.", "schema": {"type": "string"}}},
-    503: {
-        "Retry-After": {
-            "description": "Seconds to wait before trying again.",
-            "schema": {"type": "integer"},
-            "example": RETRY_AFTER_S,
-        }
-    },
+    503: RETRY_AFTER,
 }
 
 
@@ -98,6 +106,8 @@ def _complete(document: dict[str, Any]) -> dict[str, Any]:
             _complete_operation(operation)
     schemas = document["components"]["schemas"]
     schemas["ErrorAnswer"] = ErrorAnswer.model_json_schema()
+    if "JsonValue" in schemas:  # pydantic's own
+        schemas["JsonValue"]["description"] = "Anything that JSON can hold."
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     return document
@@ -108,8 +118,9 @@ def _complete_operation(operation: dict[str, Any]) -> None:
     if "HTTPValidationError" in str(responses.get("422")):
         del responses["422"]  # FastAPI's own; ours are 400
     if name in BODIES:
-        operation["requestBody"]["content"]["application/json"]["example"] = BODIES[name]
+        for content in operation["requestBody"]["content"].values():
+            content["example"] = BODIES[name]
     for status, response in responses.items():
         if status.startswith("2") and name in ANSWERS:
             for content in response.get("content", {}).values():
-                content["example"] = ANSWERS[name]
+                content.setdefault("example", ANSWERS[name])

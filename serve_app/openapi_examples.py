@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from serve_app import openapi_runs, openapi_sessions
 from tunesmith.schemas.analysis import EXAMPLES as ANALYSES
 from tunesmith.schemas.asking import EXAMPLE_ASK
 from tunesmith.schemas.functions import EXAMPLE as EXAMPLE_FUNCTION
@@ -227,6 +228,8 @@ NOTIFICATION = {
 }
 
 BODIES: dict[str, Any] = {
+    **openapi_sessions.BODIES,
+    **openapi_runs.BODIES,
     "ship_function": EXAMPLE_FUNCTION,
     "ask": EXAMPLE_ASK,
     "report_trial": {"token": TOKEN, "step": 1, "value": 0.42},
@@ -246,6 +249,8 @@ BODIES: dict[str, Any] = {
 }
 """operationId -> a body that it takes."""
 ANSWERS: dict[str, Any] = {
+    **openapi_sessions.ANSWERS,
+    **openapi_runs.ANSWERS,
     "create_experiment": EXPERIMENT,
     "ask": {
         "experiment_id": 1,

@@ -5,7 +5,6 @@ The supervisor itself imports no Ray, so that nothing that Ray does to a process
 
 from __future__ import annotations
 
-import fcntl
 import ipaddress
 import logging
 import os
@@ -18,9 +17,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
+from serve_app.locking import take_lock
 from serve_app.optuna_child import optuna_server
+from serve_app.plugin_check import check_plugins
 from serve_app.ports import free_ports, is_free
 from serve_app.ray_environment import ray_environment
 from tunesmith import channels
@@ -73,6 +73,7 @@ def check(settings: Settings) -> None:
             "whoever reaches it can run commands. Use --host 127.0.0.1, or --prod with TUNESMITH_API_KEY."
         )
     check_settings(settings)
+    check_plugins(settings)
     for option, port in (("port", settings.port), ("optuna-port", settings.optuna_port)):
         if port is not None and not is_free(settings.host, port):
             variable = "TUNESMITH_" + option.replace("-", "_").upper()
@@ -166,21 +167,17 @@ def _locked(settings: Settings) -> Iterator[int]:
 
     Raises InvalidSettings when another platform holds it, or it cannot be written.
     """
-    directory = settings.data_dir.absolute()
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        stream: IO[str] = (directory / "lock").open("a+")
+        lock = take_lock(settings.data_dir.absolute())
     except OSError as error:
         raise InvalidSettings(f"TUNESMITH_DATA_DIR={str(settings.data_dir)!r} cannot be written: {error}") from error
-    with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise InvalidSettings(
-                f"TUNESMITH_DATA_DIR={str(settings.data_dir)!r} is used by another platform that runs; "
-                "`tunesmith down` stops it, another --data-dir runs beside it."
-            ) from error
-        yield stream.fileno()
+    if lock is None:
+        raise InvalidSettings(
+            f"TUNESMITH_DATA_DIR={str(settings.data_dir)!r} is used by another platform that runs; "
+            "`tunesmith down` stops it, another --data-dir runs beside it."
+        )
+    with lock:
+        yield lock.fileno()
 
 
 def _scratch() -> tempfile.TemporaryDirectory[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,7 +24,7 @@ KEY_VARIABLES = ("ENABLE_API_AUTH", "API_KEY")
 """The static key under the names that other services know it by."""
 SECRET = frozenset({"api_key", "database_url", "channels", "notify", "webhook_secret"})
 """Settings whose values are never shown."""
-LISTS = frozenset({"node_types", "container_options"})
+LISTS = frozenset({"node_types", "container_options", "plugins"})
 """Settings that are lists: JSON, or words with commas between."""
 OBJECTS: Mapping[str, str] = {
     "prices": '{"t3.large": 0.0832}',
@@ -31,6 +32,9 @@ OBJECTS: Mapping[str, str] = {
     "notify": '[{"channel": "team", "on": ["failed"]}]',
 }
 """Settings that are JSON, each with an example."""
+REFERENCE = re.compile(r"code:[0-9a-f]{64}|[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+"""A plugin: an object of a module, or one that was pickled and is kept under its SHA-256."""
+NO_RATE = "none"
 TRIAL_VARIABLES = (
     "METRICS", "JOB_ID", "TRIAL_NUMBER", "EXPERIMENT_ID", "TRIAL_DIR", "EXIT_CODE", "ATTEMPT",
     "REPEAT", "CHECKPOINT", "STEP", "STEPS",
@@ -81,6 +85,12 @@ class Settings(BaseModel):
     """Seconds until an idle trial process beyond the warm ones ends and frees its node."""
     max_body_bytes: int = Field(default=4_000_000, ge=1000)
     """Largest request body, in bytes."""
+    max_upload_bytes: int = Field(default=2 * 1024**3, ge=1000)
+    """Largest upload of data, in bytes; it goes to disk, not into memory."""
+    plugins: tuple[str, ...] = ()
+    """Plugins with algorithms, KPIs, schemas and models: `package.module:object`, with commas between."""
+    runs_rate: str | None = "600/minute"
+    """Runs of models that one principal may submit, for instance `10/second`; `none`: any number."""
     max_grid_points: int = Field(default=100_000, ge=1)
     """Largest grid that a job may ask for."""
     terminate_grace_s: float = Field(default=5.0, ge=0)
@@ -123,6 +133,27 @@ class Settings(BaseModel):
             return given
         return {name: {"url": value} if isinstance(value, str) else value for name, value in given.items()}
 
+    @field_validator("plugins")
+    @classmethod
+    def _references(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        for reference in given:
+            if not REFERENCE.fullmatch(reference):
+                raise ValueError(f"{reference!r} names no plugin; write package.module:object")
+        return given
+
+    @field_validator("runs_rate")
+    @classmethod
+    def _a_rate(cls, given: str | None) -> str | None:
+        from limits import parse  # a part of a second, which most settings do without
+
+        if given is None or given == NO_RATE:
+            return None
+        try:
+            parse(given)
+        except ValueError as error:
+            raise ValueError("it is no rate; write for instance 10/second, 600/minute or 5000/hour") from error
+        return given
+
     @property
     def database(self) -> str:
         """The SQLAlchemy URL in force."""
@@ -161,6 +192,8 @@ class Settings(BaseModel):
         values["data_dir"] = str(self.data_dir.absolute())
         if self.storage is not None:
             values["storage"] = self.artifacts
+        if self.runs_rate is None:
+            values["runs_rate"] = NO_RATE
         return {PREFIX + name.upper(): _as_variable(value) for name, value in values.items() if value is not None}
 
 
@@ -184,7 +217,9 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) ->
         name = PREFIX + str(first["loc"][0]).upper()
         shown = "..." if first["loc"][0] in SECRET else repr(first["input"])
         where = "".join(f"{part}: " for part in first["loc"][1:])
-        raise InvalidSettings(f"{name}={shown}: {where}{first['msg']}", variable=name) from None
+        raise InvalidSettings(
+            f"{name}={shown}: {where}{first['msg'].removeprefix('Value error, ')}", variable=name
+        ) from None
 
 
 def secret_token() -> str:

@@ -12,6 +12,8 @@ from fastapi.testclient import TestClient
 
 from serve_app.openapi_examples import ANSWERS
 
+SESSIONS = "/api/v1/sessions"
+
 
 @pytest.fixture
 def document(api: TestClient) -> dict[str, Any]:
@@ -26,7 +28,7 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, A
 
 def contents(document: dict[str, Any], operation: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     if "requestBody" in operation:
-        yield "request", operation["requestBody"]["content"]["application/json"]
+        yield from (("request", content) for content in operation["requestBody"]["content"].values())
     for status, response in operation["responses"].items():
         for content in response.get("content", {}).values():
             yield status, content
@@ -35,6 +37,7 @@ def contents(document: dict[str, Any], operation: dict[str, Any]) -> Iterator[tu
 def test_every_operation_of_the_contract_is_there(document: dict[str, Any]) -> None:
     there = {f"{method.upper()} {path}" for method, path, _ in operations(document)}
     experiment, job = "/api/v1/experiments/{experiment_id}", "/api/v1/jobs/{job_id}"
+    session = f"{SESSIONS}/{{session_id}}"
     assert there >= {
         "POST /api/v1/experiments",
         "GET /api/v1/experiments",
@@ -66,6 +69,26 @@ def test_every_operation_of_the_contract_is_there(document: dict[str, Any]) -> N
         "GET /jobs/{job_id}/executions",
         "GET /jobs/{job_id}/logs",
         "GET /stats",
+        "GET /api/models",
+        *(f"{method} /api/runs" for method in ("GET", "POST")),
+        *(f"GET /api/runs/{{run_id}}{path}" for path in ("", "/status", "/results")),
+        "POST /api/runs/{run_id}/cancel",
+        *(f"{method} {SESSIONS}" for method in ("GET", "POST")),
+        *(f"{method} {session}" for method in ("PATCH", "DELETE")),
+        f"POST {session}/copy",
+        *(f"GET {session}/{path}" for path in ("algorithms", "algorithms/{name}/parameters", "kpis", "processing")),
+        *(f"{method} {session}/scenarios" for method in ("GET", "POST")),
+        *(f"{method} {session}/scenarios/{{scenario_id}}" for method in ("GET", "DELETE")),
+        *(f"POST {session}/scenarios/{{scenario_id}}/{step}" for step in ("run", "reset", "cancel")),
+        f"GET {session}/scenarios/{{scenario_id}}/status",
+        f"POST {session}/scenarios/compare",
+        f"POST {session}/optimize",
+        f"GET {session}/data",
+        *(f"{method} {session}/data/{{key}}" for method in ("GET", "DELETE")),
+        f"GET {session}/data/{{key}}/parameters",
+        f"POST {session}/data/{{key}}/derive",
+        f"POST {session}/data/from-json",
+        f"POST {session}/etl",
     }
 
 
@@ -93,10 +116,12 @@ def test_every_refusal_is_documented_with_the_one_error_body(document: dict[str,
     for method, path, operation in operations(document):
         statuses = set(operation["responses"])
         assert {"400", "500", "503"} <= statuses, path
-        assert ("404" in statuses) == ("{" in path), path
+        names_another = operation["operationId"] == "submit_run"  # its body does
+        assert ("404" in statuses) == ("{" in path or names_another), path
         assert ("413" in statuses) == ("requestBody" in operation), path
-        assert ("409" in statuses) == (method in ("post", "put", "delete")), path
-        assert "422" not in statuses, path
+        changes = method in ("post", "put", "delete") or (path.startswith(SESSIONS) and method == "patch")
+        assert ("409" in statuses) == ((changes and not path.endswith("/compare")) or path.endswith("/results")), path
+        assert ("422" in statuses) == (path.startswith(SESSIONS) and "requestBody" in operation), path
         for status, response in operation["responses"].items():
             if status >= "400":
                 assert response["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/ErrorAnswer"}

@@ -75,10 +75,12 @@ class TestTpe(Made, BasicSamplerTestCase, RelativeSamplerTestCase, MultiObjectiv
     name, options = "tpe", {"n_startup_trials": 0, "multivariate": True}
 
 
+@pytest.mark.slow
 class TestTpeOfSingleParameters(Made, BasicSamplerTestCase, MultiObjectiveSamplerTestCase):
     name, options = "tpe", {"n_startup_trials": 0, "multivariate": False, "constant_liar": False}
 
 
+@pytest.mark.slow
 class TestTpeOfGroups(Made, BasicSamplerTestCase, MultiObjectiveSamplerTestCase):
     """Not the tests of what is drawn together: they do not ask for the groups first."""
 
@@ -97,14 +99,17 @@ class TestCmaEs(Evolving):
     options: ClassVar[dict[str, object]] = {}
 
 
+@pytest.mark.slow
 class TestSeparableCmaEs(Evolving):
     options: ClassVar[dict[str, object]] = {"use_separable_cma": True}
 
 
+@pytest.mark.slow
 class TestCmaEsWithMargin(Evolving):
     options: ClassVar[dict[str, object]] = {"with_margin": True}
 
 
+@pytest.mark.slow
 class TestAdaptiveCmaEs(Evolving):
     options: ClassVar[dict[str, object]] = {"lr_adapt": True}
 
@@ -119,10 +124,12 @@ class TestNsga2(Made, BasicSamplerTestCase, MultiObjectiveSamplerTestCase):
     name, options = "nsga2", {}
 
 
+@pytest.mark.slow
 class TestNsga3(Made, BasicSamplerTestCase, MultiObjectiveSamplerTestCase):
     name, options = "nsga3", {}
 
 
+@pytest.mark.slow
 class TestNsgaWithSmallGenerations(Made, BasicSamplerTestCase, MultiObjectiveSamplerTestCase):
     name, options = "nsga3", {"population_size": 2}
 
@@ -282,6 +289,7 @@ class TestRandom(Adapted, BasicSamplerTestCase, MultiObjectiveSamplerTestCase):
     adapter, search = ByRun, Search(type="random", seed=1)
 
 
+@pytest.mark.slow
 class TestRandomOfWholePoints(Adapted, BasicSamplerTestCase, RelativeSamplerTestCase, MultiObjectiveSamplerTestCase):
     adapter, search = Whole, Search(type="random", seed=1)
 
@@ -290,6 +298,7 @@ class TestQmc(Adapted, BasicSamplerTestCase, RelativeSamplerTestCase, MultiObjec
     adapter, search = Whole, Search(type="qmc", seed=1)
 
 
+@pytest.mark.slow
 class TestHalton(Adapted, BasicSamplerTestCase, RelativeSamplerTestCase, MultiObjectiveSamplerTestCase):
     adapter, search = Whole, Search(type="qmc", seed=1, options={"qmc_type": "halton"})
 
@@ -298,10 +307,12 @@ class TestBayesopt(Adapted, BasicSamplerTestCase, MultiObjectiveSamplerTestCase)
     adapter, search = ByRun, Search(type="bayesopt", seed=1, n_init=2, n_iter=100)
 
 
+@pytest.mark.slow
 class TestBayesoptOfWholePoints(Adapted, RelativeSamplerTestCase):
     adapter, search = Whole, Search(type="bayesopt", seed=1, n_init=1, n_iter=100)
 
 
+@pytest.mark.slow
 class TestPartialFixed(Adapted, BasicSamplerTestCase, MultiObjectiveSamplerTestCase):
     """With a value for the `z` that some of the tests ask for."""
 
