@@ -49,7 +49,7 @@ def test_two_platforms_run_side_by_side_and_one_directory_has_one_platform(
     shared: Platform, start: Callable[..., Platform]
 ) -> None:
     key = "a-key-of-twenty-characters"
-    other = start("other", TUNESMITH_MODE="prod", TUNESMITH_API_KEY=key, TUNESMITH_API_REPLICAS="1")
+    other = start("other", TUNESMITH_MODE="prod", ENABLE_API_AUTH="true", API_KEY=key, TUNESMITH_API_REPLICAS="1")
     assert other.url != shared.url
     assert "another platform" in refused(Platform(shared.data_dir))
     assert httpx2.get(f"{other.url}/api/v1/experiments").status_code == 401
@@ -60,6 +60,11 @@ def test_two_platforms_run_side_by_side_and_one_directory_has_one_platform(
     mine = Client(other.url, token=key).create_experiment(body)
     assert mine.submit({"type": "random", "n_iter": 3}).wait(60).job_status == "finished"
     assert "beside" not in {experiment.info.name for experiment in Client(shared.url).experiments()}
+    job = Client(other.url, token=key).training_jobs.create(name="what it is told", command=["env"])
+    assert job.wait(60).status == "completed"
+    log = "".join(job.logs())
+    assert "JOB_ID=" in log
+    assert key not in log
 
 
 def listening(pids: set[int]) -> set[str]:

@@ -105,6 +105,13 @@ def test_a_failed_attempt_is_repeated_from_its_checkpoint(api: Api) -> None:
     assert f"attempt 3 resumes from [{path}] with [--resume-from-checkpoint {path}]" in log
 
 
+def test_its_error_is_that_of_the_last_attempt(api: Api) -> None:
+    job_id = api.create(command=["bash", "-c", "exit $((10 + ATTEMPT))"], max_retries=1, retry_backoff_s=0.1)
+    error = api.wait(job_id, "failed")["error_message"]
+    assert "exit code 12" in error
+    assert "exit code 11" not in error
+
+
 def test_a_cancelled_one_can_save_and_goes_on_when_it_is_retried(api: Api) -> None:
     job_id = api.create(epochs=600)
     api.running(job_id)

@@ -69,6 +69,8 @@ def test_an_unknown_variable_that_is_near_nothing_is_refused_too() -> None:
         ("TUNESMITH_MAX_RUNNING_JOBS", "1.5"),
         ("TUNESMITH_NODE_TYPES", '["t2.micro"'),
         ("TUNESMITH_LOG_LEVEL", "LOUD"),
+        ("TUNESMITH_RUNS_RATE", "often"),
+        ("TUNESMITH_MAX_UPLOAD_BYTES", "2 GB"),
     ],
 )
 def test_a_bad_value_names_its_variable_and_itself(variable: str, value: str) -> None:
@@ -99,6 +101,19 @@ def test_postgresql_goes_through_psycopg(url: str) -> None:
 def test_the_cluster_of_ray_is_joined_by_rays_own_variable_too() -> None:
     assert load_settings({"RAY_ADDRESS": "h:6379"}).ray_address == "h:6379"
     assert load_settings({"RAY_ADDRESS": "h:6379", "TUNESMITH_RAY_ADDRESS": "i:1"}).ray_address == "i:1"
+
+
+@pytest.mark.parametrize("plugins", ["shop", "shop:", ":plugin", "shop:a b"])
+def test_what_names_no_plugin_is_refused_with_a_remedy(plugins: str) -> None:
+    with pytest.raises(InvalidSettings, match=f"'{plugins}' names no plugin; write package.module:object"):
+        load_settings({"TUNESMITH_PLUGINS": f"a.b:c,{plugins}"})
+
+
+def test_no_rate_at_all_reaches_another_process_too() -> None:
+    settings = load_settings({"TUNESMITH_RUNS_RATE": "none"})
+    assert settings.runs_rate is None
+    assert load_settings(settings.environment()).runs_rate is None
+    assert load_settings({"TUNESMITH_RUNS_RATE": "10/second"}).runs_rate == "10/second"
 
 
 @pytest.mark.parametrize("value", ["t2.micro, t3.large", '["t2.micro", "t3.large"]'])

@@ -12,6 +12,7 @@ import tunesmith
 from tunesmith.cli import (
     admin,
     catalogues,
+    data,
     doctor,
     exits,
     experiments,
@@ -21,7 +22,10 @@ from tunesmith.cli import (
     notify,
     optuna_server,
     plot,
+    runs,
+    scenarios,
     server,
+    sessions,
     training_exchange,
     trainings,
     work,
@@ -123,6 +127,17 @@ app.add_typer(all_jobs, name="jobs", rich_help_panel=WORK)
 database.command("upgrade", epilog=exits.EPILOG)(admin.upgrade)
 database.command("current", epilog=exits.EPILOG)(admin.current)
 app.add_typer(database, name="db", rich_help_panel=PLATFORM)
+GROUPS = (
+    ("sessions", "Sessions: workspaces of datasets and scenarios.", sessions.COMMANDS),
+    ("data", "Datasets of a session.", data.COMMANDS),
+    ("scenarios", "Scenarios: algorithms on datasets, compared by their KPIs.", scenarios.COMMANDS),
+    ("runs", "Models and their runs.", runs.COMMANDS),
+)
+for _group, _help, _commands in GROUPS:
+    _typer = typer.Typer(no_args_is_help=True, help=_help, epilog=exits.EPILOG)
+    for _name, _command in _commands:
+        _typer.command(_name, epilog=exits.EPILOG)(_command)
+    app.add_typer(_typer, name=_group, rich_help_panel=RESULTS)
 notifications.command("list", epilog=exits.EPILOG)(notify.list_notifications)
 notifications.command("resend", epilog=exits.EPILOG)(notify.resend)
 notifications.command("test", epilog=exits.EPILOG)(notify.try_channel)

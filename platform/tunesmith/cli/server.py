@@ -40,6 +40,16 @@ def up(
             show_default=False,
         ),
     ] = None,
+    plugin: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--plugin",
+            metavar="MODULE:OBJECT",
+            help="A plugin with algorithms, KPIs, schemas or models, of a module that is installed or lies in this "
+            "directory; may be given several times.",
+            show_default=False,
+        ),
+    ] = None,
     detach: Annotated[bool, typer.Option("-d", "--detach", help="Run in the background; return when ready.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -49,7 +59,13 @@ def up(
     """
     mode = None if dev is None else "dev" if dev else "prod"
     settings = load_settings(
-        mode=mode, host=host, port=port, data_dir=data_dir, num_cpus=num_cpus, optuna_port=optuna_port
+        mode=mode,
+        host=host,
+        port=port,
+        data_dir=data_dir,
+        num_cpus=num_cpus,
+        optuna_port=optuna_port,
+        plugins=tuple(plugin) if plugin else None,
     )
     running = _running(settings)
     if running is not None:

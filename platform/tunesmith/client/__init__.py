@@ -5,6 +5,7 @@ from tunesmith.client.client import Client
 from tunesmith.client.discovery import RunFile, platform_url, read_run_file
 from tunesmith.client.experiment import Experiment
 from tunesmith.client.job import Job, JobEvent
+from tunesmith.client.model_runs import RunHandle
 from tunesmith.client.training_job import TrainingHandle
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Job",
     "JobEvent",
     "RunFile",
+    "RunHandle",
     "TrainingHandle",
     "TrialToRun",
     "platform_url",

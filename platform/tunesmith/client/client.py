@@ -13,14 +13,17 @@ from tunesmith.client.connection import Connection
 from tunesmith.client.discovery import DEFAULT_URL, platform_url
 from tunesmith.client.experiment import Experiment, PriorityWord
 from tunesmith.client.job import Job
+from tunesmith.client.model_runs import ModelRuns, models
 from tunesmith.client.naming import find
 from tunesmith.client.notifications import Notifications
 from tunesmith.client.records import Progress
+from tunesmith.client.sessions import Sessions
 from tunesmith.client.training_jobs import TrainingJobs
 from tunesmith.domain import JobState
 from tunesmith.schemas.experiments import ExperimentAnswer
 from tunesmith.schemas.health import HealthAnswer, ReadyAnswer
 from tunesmith.schemas.jobs import JobAnswer
+from tunesmith.schemas.model_runs import ModelAnswer
 from tunesmith.schemas.records import ExperimentForm, Record
 from tunesmith.schemas.requests import ExperimentRequest
 from tunesmith.schemas.samplers import PrunerAnswer, PrunersAnswer, SamplerAnswer, SamplersAnswer
@@ -91,6 +94,20 @@ class Client:
     def training_jobs(self) -> TrainingJobs:
         """The training jobs: programs on a schedule, with retries."""
         return TrainingJobs(self._connection)
+
+    @property
+    def sessions(self) -> Sessions:
+        """The sessions: workspaces of datasets and scenarios; `client.sessions("main")` is one."""
+        return Sessions(self._connection)
+
+    @property
+    def runs(self) -> ModelRuns:
+        """The runs of models."""
+        return ModelRuns(self._connection)
+
+    def models(self) -> tuple[ModelAnswer, ...]:
+        """The models that can be run, with their parameters."""
+        return models(self._connection)
 
     def close(self) -> None:
         """Close its connections."""

@@ -59,6 +59,18 @@ class Connection:
         """
         return self._json("POST", path, content=body, headers={"Idempotency-Key": key or uuid.uuid4().hex})
 
+    def upload(self, path: str, params: Mapping[str, Any], **body: Any) -> Any:
+        """The JSON answer to a POST of something large: `content` (JSON in bytes), or `data` and `files` of a form.
+
+        It may take as long as it takes, and is sent again from its beginning when the connection breaks. Raises
+        TunesmithError.
+        """
+        headers = {"Idempotency-Key": uuid.uuid4().hex}
+        if "content" in body:
+            headers["Content-Type"] = "application/json"
+        timeout = httpx2.Timeout(None, connect=self._http.timeout.connect)
+        return self._json("POST", path, params=_present(params), headers=headers, timeout=timeout, **body)
+
     def patch(self, path: str, body: Any) -> Any:
         """The JSON answer to a PATCH. Raises TunesmithError."""
         return self._json("PATCH", path, content=body)
@@ -102,7 +114,7 @@ class Connection:
 
     def _json(self, method: str, path: str, content: Any = None, **options: Any) -> Any:
         if content is not None:
-            options["content"] = _encoded(content)
+            options["content"] = content if isinstance(content, bytes) else _encoded(content)
             options["headers"] = {**options.get("headers", {}), "Content-Type": "application/json"}
         request = self._http.build_request(method, path, **options)
         response = retrying(lambda: self._send(request), self.retries)

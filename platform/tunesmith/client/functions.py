@@ -58,7 +58,7 @@ def pack(function: Callable[..., Any]) -> Shipped:
     import cloudpickle
 
     try:
-        with _by_value(function):
+        with by_value(function):
             payload: bytes = cloudpickle.dumps(function)
     except Exception as error:  # anything that a __reduce__ may raise
         raise InvalidBody(
@@ -74,12 +74,13 @@ def python_version() -> str:
 
 
 @contextmanager
-def _by_value(function: Callable[..., Any]) -> Iterator[None]:
-    """Have cloudpickle put the code of the modules beside the function's into the pickle, not only their names."""
+def by_value(*things: Any) -> Iterator[None]:
+    """Have cloudpickle put the code of the modules beside these functions and classes into a pickle, not its names."""
     import cloudpickle
 
     before = set(cloudpickle.list_registry_pickle_by_value())
-    modules = [module for module in beside(function) if module.__name__ not in before]
+    found = {module.__name__: module for thing in things for module in beside(thing)}
+    modules = [module for name, module in found.items() if name not in before]
     for module in modules:
         cloudpickle.register_pickle_by_value(module)
     try:
@@ -89,7 +90,7 @@ def _by_value(function: Callable[..., Any]) -> Iterator[None]:
             cloudpickle.unregister_pickle_by_value(module)
 
 
-def beside(function: Callable[..., Any]) -> list[ModuleType]:
+def beside(function: Any) -> list[ModuleType]:
     """The imported modules that lie in the directory of the function's top-level module, or below, uninstalled."""
     root = _root_of(function)
     if root is None:
@@ -98,7 +99,7 @@ def beside(function: Callable[..., Any]) -> list[ModuleType]:
     return [module for module in found if module.__name__ != "__main__"]  # that one always goes by value
 
 
-def _root_of(function: Callable[..., Any]) -> Path | None:
+def _root_of(function: Any) -> Path | None:
     while isinstance(function, functools.partial):
         function = function.func
     owner = function if hasattr(function, "__module__") else type(function)
