@@ -30,6 +30,7 @@ from tunesmith.store import Tx
 router = surface("/api/v1/sessions", ["sessions"])
 
 
+@router.get("/", include_in_schema=False)
 @router.get("", summary="List sessions", response_model=SessionList)
 def list_sessions(here: Here) -> Response:
     """All sessions, and the one to begin with. There is always one, `main` at first."""
@@ -37,6 +38,7 @@ def list_sessions(here: Here) -> Response:
         return _listed(tx)
 
 
+@router.post("/", include_in_schema=False)
 @router.post(
     "",
     summary="Make a session",

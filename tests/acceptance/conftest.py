@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from running import Platform
+from running import PLUGIN, Platform
 
 from tunesmith import Client
 
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    """A platform that many tests use, each with experiments of its own."""
-    with Platform(tmp_path_factory.mktemp("shared") / "data", TUNESMITH_NUM_CPUS="4") as platform:
+    """A platform that many tests use, each with experiments or a session of its own."""
+    with Platform(tmp_path_factory.mktemp("shared") / "data", TUNESMITH_NUM_CPUS="4", **PLUGIN) as platform:
         yield platform
 
 

@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 START_S, STOP_S = 150, 60
+PLUGIN = {"PYTHONPATH": str(Path(__file__).parents[1] / "integration"), "TUNESMITH_PLUGINS": "planning:plugin"}
+"""Settings of a platform with the tests' own algorithms."""
 
 
 class Platform:

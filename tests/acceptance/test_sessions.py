@@ -7,33 +7,24 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from running import Platform, processes_with, until
+from running import PLUGIN, Platform, processes_with, until
 
 from tunesmith import Client
 from tunesmith.client.sessions import SessionHandle
 from tunesmith.scenarios import DataSource
 
 pytestmark = pytest.mark.timeout(400)
-PLANNING = Path(__file__).parents[1] / "integration"
-PLUGIN = {"PYTHONPATH": str(PLANNING), "TUNESMITH_PLUGINS": "planning:plugin", "TUNESMITH_NUM_CPUS": "4"}
 ORDERS = {"orders": pd.DataFrame({"order": [1, 2], "pallets": [3, 4]})}
 
 
-@pytest.fixture(scope="module")
-def planned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    with Platform(tmp_path_factory.mktemp("planned") / "data", **PLUGIN) as platform:
-        yield platform
-
-
 @pytest.fixture
-def session(planned: Platform, request: pytest.FixtureRequest) -> Iterator[SessionHandle]:
+def session(shared: Platform, request: pytest.FixtureRequest) -> Iterator[SessionHandle]:
     """A session with a dataset."""
-    with Client(planned.url) as client:
+    with Client(shared.url) as client:
         session = client.sessions.create(request.node.name, max_parallel=2)
         session.data.put(DataSource("base", ORDERS))
         yield session
@@ -83,11 +74,11 @@ def test_no_more_run_at_once_than_the_session_lets(session: SessionHandle) -> No
     assert {one.info.status for one in session.scenarios.list()} == {"complete"}
 
 
-def test_a_killed_runner_and_a_killed_worker_cost_nothing(planned: Platform, session: SessionHandle) -> None:
+def test_a_killed_runner_and_a_killed_worker_cost_nothing(shared: Platform, session: SessionHandle) -> None:
     for name in ("ray::Runner", "ray::TrialWorker"):
         scenario = session.scenarios.create(name, "base", "Wait", {"seconds": 4}).run()
         until(lambda: scenario.status().progress == 50, 60)  # noqa: B023
-        for pid in planned.pids(name):
+        for pid in shared.pids(name):
             os.kill(pid, signal.SIGKILL)
         assert scenario.wait(120).info.status == "complete", scenario.result
 
