@@ -9,8 +9,10 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from tunesmith.errors import StorageUnavailable
 
@@ -46,7 +48,10 @@ class Storage:
                 return
 
     def upload(self, source: Path, key: str) -> None:
-        """Copy a file to a key; on a directory it appears whole or not at all. Raises StorageUnavailable."""
+        """Copy a file to a key; on a directory it appears whole or not at all. Raises StorageUnavailable.
+
+        To S3 goes what it holds now: what is appended meanwhile does not.
+        """
         with translated():
             if self.local is not None:
                 target = self.local / key
@@ -57,8 +62,10 @@ class Storage:
                 return
             filesystem, prefix = self._filesystem()
             with source.open("rb") as data, filesystem.open_output_stream(f"{prefix}/{key}") as stream:
-                while chunk := data.read(CHUNK):
+                left = os.fstat(data.fileno()).st_size
+                while chunk := data.read(min(CHUNK, left)):
                     stream.write(chunk)
+                    left -= len(chunk)
 
     @contextmanager
     def open_output(self, key: str) -> Iterator[IO[bytes]]:
@@ -119,12 +126,12 @@ class Storage:
 
     def remove(self, key: str) -> None:
         """Take away what lies under a key, if anything does. Raises StorageUnavailable."""
-        with translated(), suppress(FileNotFoundError):
+        with translated():
             if self.local is not None:
-                (self.local / key).unlink()
+                (self.local / key).unlink(missing_ok=True)
                 return
             filesystem, prefix = self._filesystem()
-            filesystem.delete_file(f"{prefix}/{key}")
+            _delete_object(_client(self.root, filesystem.region), f"{prefix}/{key}")
 
     def remove_all(self, prefix: str) -> None:
         """Take away everything below a key prefix, if there is anything. Raises StorageUnavailable."""
@@ -147,7 +154,7 @@ class Storage:
             filesystem, prefix = self._filesystem()
             with filesystem.open_output_stream(f"{prefix}/.probe") as stream:
                 stream.write(b"ok")
-            filesystem.delete_file(f"{prefix}/.probe")
+        self.remove(".probe")
 
     def _filesystem(self) -> tuple[Any, str]:
         from pyarrow import fs
@@ -169,6 +176,37 @@ def trial_key(experiment_id: int, number: int) -> str:
 def run_key(experiment_id: int, run: int | str) -> str:
     """The key prefix of what the attempts of one execution share."""
     return f"experiments/{experiment_id}/runs/{run}"
+
+
+@cache
+def _client(root: str, region: str) -> Any:
+    """A client of the S3 service that a URL in pyarrow's form is about."""
+    from boto3.session import Session
+    from botocore.config import Config
+
+    url = urlsplit(root)
+    options = {name: values[-1] for name, values in parse_qs(url.query).items()}
+    address = options.get("endpoint_override")
+    by_path = address is not None and options.get("force_virtual_addressing") not in ("true", "1")
+    return Session().client(
+        "s3",
+        region_name=region or None,
+        endpoint_url=f"{options.get('scheme', 'https')}://{address}" if address is not None else None,
+        aws_access_key_id=unquote(url.username) if url.username else None,
+        aws_secret_access_key=unquote(url.password) if url.password else None,
+        config=Config(s3={"addressing_style": "path" if by_path else "auto"}),
+    )
+
+
+def _delete_object(client: Any, path: str) -> None:
+    """Delete `bucket/key`; pyarrow would put an empty object in the place of its directory."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    bucket, _, key = path.partition("/")
+    try:
+        client.delete_object(Bucket=bucket, Key=key)
+    except (BotoCoreError, ClientError) as error:
+        raise OSError(str(error)) from error
 
 
 def _read_file(path: Path, offset: int) -> Iterator[bytes]:

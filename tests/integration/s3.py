@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -23,3 +24,13 @@ def bucket(path: str) -> Iterator[str]:
         boto3.client("s3", endpoint_url=f"http://{host}:{port}").create_bucket(Bucket=path.split("/")[0])
         yield f"s3://{path}?scheme=http&endpoint_override={host}:{port}"
     server.stop()
+
+
+def listing(url: str) -> dict[str, int]:
+    """The size in bytes of every object below such a URL, by its key there."""
+    found = re.fullmatch(r"s3://([^/]+)/(.*)\?.*endpoint_override=(.*)", url)
+    assert found
+    keys = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
+    client = boto3.client("s3", endpoint_url=f"http://{found[3]}", **keys)
+    objects = client.list_objects_v2(Bucket=found[1], Prefix=f"{found[2]}/").get("Contents", [])
+    return {each["Key"].removeprefix(f"{found[2]}/"): each["Size"] for each in objects}

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from s3 import bucket
+from s3 import bucket, listing
 
 from tuners.messages import Batch, Evaluation, Outcome, Stop
 from tuners.pbt import Population, PopulationOptions, Segment
 from tuners.tools.checkpoints import checkpoint_dir, checkpoint_key, steps
 from tuners.tools.evaluate import evaluate
 from tunesmith.domain import CommandTool, Experiment, FunctionTool, Trial, TrialState
+from tunesmith.errors import StorageUnavailable
 from tunesmith.storage import Storage
 from tunesmith.testing.factories import EPOCH, spec
 
@@ -162,6 +163,21 @@ def test_without_a_manifest_files_in_s3_are_no_checkpoint(s3: str) -> None:
     assert "there is no checkpoint" in str(trial(2, source=1).error)
     trial.storage.write(f"{checkpoint_key(42, 1)}.json", b'{"deep/lines": 200}')
     assert "is not whole: deep/lines has 2 of 200 bytes" in str(trial(3, source=1).error)
+
+
+def test_what_is_removed_from_s3_leaves_nothing_in_its_place(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    url = s3.replace("prefix", "removed").replace("s3://", "s3://a%2Fkey:a%2Bsecret@")  # the URL has its own
+    storage = Storage(url)
+    for key in ("a/b/c", "a/d"):
+        storage.write(key, b"x")
+    for key in ("a/b/c", "a/b/c", "nothing"):
+        storage.remove(key)
+    storage.check()
+    assert listing(s3.replace("prefix", "removed")) == {"a/d": 1}
+    with pytest.raises(StorageUnavailable, match="NoSuchBucket"):
+        Storage(url.replace("artifacts", "no-such-bucket")).remove("a/d")
 
 
 # Nothing for nothing

@@ -12,22 +12,24 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import anyio
 import pytest
-from s3 import bucket
+from s3 import bucket, listing
 
 from serve_app.context import Context
 from serve_app.counting import RequestCounts
 from serve_app.logs import trial_log
 from serve_app.platform import Alone
 from tuners.messages import Batch, Evaluation, Outcome, Stop
-from tuners.tools import mirror
+from tuners.tools import mirror, resuming
 from tuners.tools.evaluate import evaluate
 from tunesmith.domain import ProgramTool, Scalar, Trial, TrialState, space_of
+from tunesmith.plugins import Registry
 from tunesmith.settings import Settings
 from tunesmith.storage import Storage, trial_key
 from tunesmith.store import Store
@@ -292,6 +294,7 @@ def test_files_in_the_bucket_have_their_own_names(program: Bench, remote: str) -
     assert b"".join(stored.read("gone")) == b""
     files = json.loads(b"".join(stored.read(mirror.MANIFEST)))["files"]
     assert files == {"a/b": ["a/b", 2]}
+    assert listing(remote).keys() == {"a/b", mirror.MANIFEST}, "also no empty objects in the place of directories"
 
 
 def test_a_lost_node_loses_no_more_than_the_last_minute(
@@ -308,6 +311,88 @@ def test_a_lost_node_loses_no_more_than_the_last_minute(
     script = "cd $CHECKPOINT_DIR; echo 1 > state; sleep 1; echo 2 > new; mv new state; sleep 60"
     assert program(script, tool=tool, watch=watch).state is TrialState.WAITING
     assert b"2\n" in seen
+
+
+def test_a_log_that_is_written_all_the_time_holds_up_nothing(
+    program: Bench, remote: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirror, "PUSH_S", 0.1)
+    stored, states = Storage(remote), set()
+
+    def watch(_measured: list[Step]) -> Stop | None:
+        files = json.loads(b"".join(stored.read(mirror.MANIFEST)) or b"{}").get("files", {})
+        if {"state", "events"} <= files.keys():
+            states.add(b"".join(stored.read("state")))
+        return "cancelled" if b"2\n" in states else None
+
+    writing = "cd $CHECKPOINT_DIR; (while :; do echo event >> events; sleep 0.002; done) & "
+    script = writing + "echo 1 > state; sleep 1; echo 2 > new; mv new state; sleep 20"
+    found = program(script, tool={"checkpoint_path": remote}, watch=watch)
+    assert found.state is TrialState.WAITING, found.error
+    assert b"2\n" in states
+
+
+class Busy(Storage):
+    """A storage with a program that appends to a file whenever something was sent."""
+
+    file: Path
+
+    def upload(self, source: Path, key: str) -> None:
+        super().upload(source, key)
+        self._append()
+
+    @contextmanager
+    def open_output(self, key: str) -> Iterator[IO[bytes]]:
+        with super().open_output(key) as stream:
+            yield stream
+        self._append()
+
+    def _append(self) -> None:
+        with self.file.open("a") as stream:
+            stream.write("event\n")
+
+
+def test_what_changes_while_it_is_sent_is_kept_as_it_was_at_one_moment(remote: str, tmp_path: Path) -> None:
+    live, storage = tmp_path / "live", Busy(remote)
+    live.mkdir()
+    storage.file = live / "events"
+    (live / "model").write_text("weights")
+    (live / "events").write_text("event\n")
+    busy = mirror.Mirror(live, storage, "", "run 1")
+    sizes = []
+    for number in range(3):
+        busy.push()
+        seen = tmp_path / f"seen {number}"
+        mirror.Mirror(seen, Storage(remote), "", "run 1", attempt=1).fetch()
+        assert (seen / "model").read_text() == "weights"
+        assert set((seen / "events").read_text().splitlines()) == {"event"}
+        sizes.append((seen / "events").stat().st_size)
+    assert sizes == sorted(set(sizes)), "each push brings what was written since"
+    assert listing(remote).keys() == {"model", "events", mirror.MANIFEST}
+
+
+def test_a_file_that_goes_while_others_are_sent_is_left_out(remote: str, tmp_path: Path) -> None:
+    live = tmp_path / "live"
+    live.mkdir()
+    for name in ("one", "other"):
+        (live / name).write_text(name)
+
+    class Renaming(Storage):
+        """A storage with a program that renames its files once one of them was sent."""
+
+        def upload(self, source: Path, key: str) -> None:
+            super().upload(source, key)
+            if (live / "one").exists():
+                (live / "one").rename(live / "first")
+                (live / "other").rename(live / "second")
+
+    mirror.Mirror(live, Renaming(remote), "", "run 1").push()
+    mirror.Mirror(tmp_path / "seen", Storage(remote), "", "run 1").fetch()
+    assert {path.name: path.read_text() for path in (tmp_path / "seen").iterdir()} == {
+        "first": "one",
+        "second": "other",
+    }
+    assert listing(remote).keys() == {"first", "second", mirror.MANIFEST}
 
 
 def test_what_an_attempt_left_is_uploaded_also_when_its_runner_is_gone(program: Bench, remote: str) -> None:
@@ -342,14 +427,14 @@ def test_what_was_half_uploaded_is_not_gone_on_from(remote: str, tmp_path: Path)
         return mirror.Mirror(place, storage, "", "run 1")
 
     (directory / "model").write_text("old")
-    mirrored(stored, directory).push(still=True)
+    mirrored(stored, directory).push()
     (directory / "model").write_text("newer")
     (directory / "more").write_text("more")
     late = mirrored(NodeLost(remote), tmp_path / "late")
     late.fetch()
     late.directory = directory
     with pytest.raises(ConnectionError):
-        late.push(still=True)
+        late.push()
     mirrored(stored, tmp_path / "next").fetch()
     assert {path.name: path.read_text() for path in (tmp_path / "next").iterdir()} == {"model": "old"}
 
@@ -361,12 +446,12 @@ def test_an_attempt_that_was_given_up_uploads_nothing_any_more(remote: str, tmp_
     for one in (first, second):
         one.directory.mkdir()
     (first.directory / "state").write_text("seen by both")
-    first.push(still=True)
+    first.push()
     second.fetch()
     (first.directory / "state").write_text("late")
-    first.push(still=True)
+    first.push()
     (second.directory / "more").write_text("x")
-    second.push(still=True)
+    second.push()
     last = mirror.Mirror(tmp_path, Storage(remote), "", "run 1", 3)
     last.fetch()
     assert [(tmp_path / name).read_text() for name in ("state", "more")] == ["seen by both", "x"]
@@ -436,6 +521,43 @@ def test_an_attempt_that_waits_can_be_stopped(program: Bench) -> None:
     worker.wait()
 
 
+def test_no_lock_is_left_of_executions_that_ended(
+    program: Bench, remote: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    everywhere, directory = Bench(remote, program.data_dir), tmp_path / f"tunesmith-{os.getuid()}"
+    directory.mkdir(mode=0o700)
+    (directory / "of-a-worker-that-was-killed.lock").touch()
+    batch = everywhere.batch(["true"], run=7)
+    with resuming.turn(batch, batch.evaluations[0], lambda _measured: None) as held:
+        assert everywhere("true").state is TrialState.COMPLETE
+        assert [path.name for path in directory.iterdir()] == [Path(held.name).name]
+    assert list(directory.iterdir()) == []
+
+
+def test_one_at_a_time_also_while_the_lock_is_taken_away(
+    program: Bench, remote: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(resuming, "TICK_S", 0.0001)
+    batch, inside, seen = Bench(remote, program.data_dir).batch(["true"]), threading.Lock(), []
+
+    def attempts() -> None:
+        for _ in range(100):
+            with resuming.turn(batch, batch.evaluations[0], lambda _measured: None):
+                seen.append(inside.acquire(blocking=False))
+                time.sleep(0)  # let others try
+                inside.release()
+
+    threads = [threading.Thread(target=attempts) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == [True] * 600
+    assert not list(tmp_path.rglob("*.lock"))
+
+
 # Its log
 
 
@@ -481,7 +603,9 @@ def test_who_follows_a_log_over_a_rotation_sees_its_end(program: Bench, sqlite_s
         write(finished_trial(job, 0, 1.0, log=found.log))
 
     async def follow() -> bytes:
-        here = Context(Settings(), sqlite_store, program.storage, Alone(sqlite_store), RequestCounts(sqlite_store))
+        here = Context(
+            Settings(), sqlite_store, program.storage, Alone(sqlite_store), RequestCounts(sqlite_store), Registry({})
+        )
         return b"".join([data async for data in trial_log(here, open_trial(job, 0), follow=True)])
 
     worker = threading.Thread(target=work)

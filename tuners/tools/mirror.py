@@ -1,7 +1,8 @@
 """A directory mirrored to S3 while it changes: at any moment there is one whole state of it, that of its manifest.
 
-New files get their own names. One that the manifest refers to already is first put aside, and takes the place of the
-old one when the manifest has been written: so the node may be lost at any moment, and the last whole state counts.
+Each file is there as it was at one moment, also one that changes all the time; two files may be from two moments. New
+files get their own names. One that the manifest refers to already is first put aside, and takes the place of the old
+one when the manifest has been written: so the node may be lost at any moment, and the last whole state counts.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import threading
 import uuid
 from collections.abc import Iterable
@@ -17,12 +19,14 @@ from typing import Any
 
 from tuners.tools.checkpoints import NoCheckpoint, download_file, files
 from tunesmith.errors import StorageUnavailable
-from tunesmith.storage import Storage
+from tunesmith.storage import CHUNK, Storage
 
 log = logging.getLogger(__name__)
 
 PUSH_S = 60.0
 """Seconds between two looks at whether files changed."""
+LOOKS = 2
+"""How often a push looks for what changed: what was renewed while others were uploaded is not from before them."""
 MANIFEST, STAGING = ".tunesmith.json", ".tunesmith"
 
 Stamp = tuple[int, int]
@@ -34,9 +38,12 @@ def stamps(directory: Path) -> dict[str, Stamp]:
     found = {}
     for path in files(directory):
         with contextlib.suppress(FileNotFoundError):  # renamed just now
-            status = path.stat()
-            found[path.relative_to(directory).as_posix()] = (status.st_size, status.st_mtime_ns)
+            found[path.relative_to(directory).as_posix()] = _stamp(path.stat())
     return found
+
+
+def _stamp(status: os.stat_result) -> Stamp:
+    return (status.st_size, status.st_mtime_ns)
 
 
 class Mirror:
@@ -82,30 +89,49 @@ class Mirror:
     def close(self) -> None:
         """Push the last state, which nobody changes any more. Raises OSError, StorageUnavailable."""
         self.__exit__()
-        self.push(still=True)
+        self.push()
 
-    def push(self, still: bool) -> None:
-        """Make the copy equal; unless it is `still`, not when a file changes meanwhile: the next time will do.
+    def push(self) -> None:
+        """Make the copy equal, whatever changes meanwhile.
 
         Raises:
             OSError, StorageUnavailable: it cannot be copied.
         """
-        now = stamps(self.directory)
-        changed = [name for name in now if now[name] != self._seen.get(name)]
-        if not changed and self._objects.keys() <= now.keys():
+        if stamps(self.directory) == self._seen:
             return
         if self._manifest().get("attempt", 0) > self.attempt:  # this node was given up meanwhile
             return
         aside = f"{self._prefix}{STAGING}/{uuid.uuid4().hex}/"
-        new = {name: (aside if name in self._objects else self._prefix) + name for name in changed}
-        for name, key in new.items():
-            self._storage.upload(self.directory / name, key)
-        if not still and now != stamps(self.directory):
-            self._remove(key for key in new.values() if key.startswith(aside))
-            return
-        kept = {name: key for name, key in self._objects.items() if name in now}
-        self._commit({**kept, **new}, now)
-        self._commit({**self._objects, **self._moved(aside)}, now)
+        keys, now = dict(self._objects), dict(self._seen)
+        for _ in range(LOOKS):
+            changed = [name for name, stamp in stamps(self.directory).items() if stamp != now.get(name)]
+            for name in changed:
+                keys[name] = (aside if name in self._objects else self._prefix) + name
+                try:
+                    now[name] = self._upload(self.directory / name, keys[name])
+                except FileNotFoundError:  # renamed or removed just now
+                    now.pop(name, None)
+        there = now.keys() & stamps(self.directory).keys()
+        self._commit({name: keys[name] for name in there}, {name: now[name] for name in there})
+        self._remove(keys[name] for name in keys.keys() - there)
+        self._commit({**self._objects, **self._moved(aside)}, self._seen)
+
+    def _upload(self, path: Path, key: str) -> Stamp:
+        """Put what a file holds at one moment under a key; its stamp then, with the size of what was put there."""
+        before = _stamp(path.stat())
+        try:
+            self._storage.upload(path, key)
+        except StorageUnavailable:
+            path.stat()  # it may be gone
+            raise
+        if before == _stamp(path.stat()):
+            return before
+        with path.open("rb") as source, self._storage.open_output(key) as target:  # a copy on this node, sent then
+            size, changed_at = _stamp(os.fstat(source.fileno()))
+            left = size
+            while chunk := source.read(min(CHUNK, left)):
+                left -= target.write(chunk)
+        return (size - left, changed_at)
 
     def _commit(self, objects: dict[str, str], now: dict[str, Stamp]) -> None:
         """Write the manifest, and take away what it does not refer to any more."""
@@ -145,6 +171,6 @@ class Mirror:
     def _push_forever(self) -> None:
         while not self._over.wait(PUSH_S):
             try:
-                self.push(still=False)
+                self.push()
             except (OSError, StorageUnavailable) as error:
                 log.warning("the checkpoint could not be uploaded: %s", error)

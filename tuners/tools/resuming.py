@@ -84,15 +84,37 @@ def turn(batch: Batch, evaluation: Evaluation, watch: Watch) -> Iterator[IO[byte
     key, root = execution_key(batch, evaluation), Storage(batch.artifacts).local
     path = _on_node(f"{execution_id(batch, evaluation)}.lock") if root is None else root / key / ".lock"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as lock:
-        while True:
-            with contextlib.suppress(BlockingIOError):
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            if (reason := watch([])) is not None:
-                raise Stopped(reason)
-            time.sleep(TICK_S)
-        yield lock
+    while (lock := _locked(path)) is None:
+        if (reason := watch([])) is not None:
+            raise Stopped(reason)
+        time.sleep(TICK_S)
+    try:
+        with lock:
+            yield lock
+    finally:
+        if root is None:
+            _remove_unheld(path.parent)
+
+
+def _locked(path: Path) -> IO[bytes] | None:
+    """The file, held until it is closed; None when somebody else holds it."""
+    with contextlib.ExitStack() as stack:
+        lock = stack.enter_context(path.open("ab"))
+        with contextlib.suppress(BlockingIOError, FileNotFoundError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(lock.fileno()), path.stat()):  # else its last holder removed it
+                stack.pop_all()
+                return lock
+    return None
+
+
+def _remove_unheld(directory: Path) -> None:
+    """Take away the lock files that nobody holds: of executions that ended, and of workers that were killed."""
+    for path in directory.glob("*.lock"):
+        with contextlib.suppress(OSError):
+            if (lock := _locked(path)) is not None:
+                with lock:
+                    path.unlink()
 
 
 def _on_node(name: str) -> Path:
