@@ -5,6 +5,7 @@ The supervisor itself imports no Ray, so that nothing that Ray does to a process
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import logging
 import os
@@ -122,6 +123,7 @@ class Supervisor:
             start_new_session=True,
         )
         code = self.head.wait()
+        _end_proxy(generation)
         shutil.rmtree(generation, ignore_errors=True)
         return code
 
@@ -143,6 +145,16 @@ class Supervisor:
         end = time.monotonic() + seconds
         while not self.stopping and time.monotonic() < end:
             time.sleep(0.1)
+
+
+def _end_proxy(generation: Path) -> None:
+    """End the HAProxy of a head that was killed with all of Ray: nobody else would, and it holds the port."""
+    mark = f"{generation}/".encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            if b"haproxy" in words[0] and any(word.startswith(mark) for word in words):
+                os.kill(int(process.name), signal.SIGKILL)
 
 
 def _prepare(settings: Settings) -> None:

@@ -155,7 +155,7 @@ def delete_training(here: Here, job_id: TrainingId) -> Response:
     try:
         here.storage.remove_all(experiment_key(training.experiment_id))
     except StorageUnavailable as error:
-        log.warning("the logs of %s, which was deleted, stay: %s", job_id, error)
+        log.warning("the logs of %s, which was deleted, are removed later: %s", job_id, error)
     return Response(status_code=204)
 
 

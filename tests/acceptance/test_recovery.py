@@ -120,6 +120,19 @@ def test_a_dead_head_is_started_again_by_its_supervisor(start: Callable[..., Pla
 
 
 @pytest.mark.slow
+def test_a_head_that_died_with_all_of_ray_is_started_again_though_its_proxy_lives_on(
+    start: Callable[..., Platform], tmp_path: Path
+) -> None:
+    platform = start()
+    experiment, job = begin(platform.url, tmp_path / "ran")
+    assert platform.process is not None
+    proxy = platform.pids("haproxy.cfg")
+    kill([pid for pid in platform.pids() if pid not in (platform.process.pid, *proxy)])
+    until(lambda: platform.pids("gcs_server") and not set(proxy) & set(platform.pids()), 150)
+    check(experiment, job, tmp_path / "ran")
+
+
+@pytest.mark.slow
 def test_a_platform_whose_supervisor_was_killed_ends_and_lets_nobody_in_before(
     start: Callable[..., Platform],
 ) -> None:

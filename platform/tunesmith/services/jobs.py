@@ -94,11 +94,11 @@ def pause(tx: Tx, job_id: str) -> Job:
 
 
 def resume(tx: Tx, job_id: str) -> Job:
-    """Let a paused job go on, or one that is about to pause. Raises JobNotFound, StateForbids."""
+    """Let a paused job go on, at once, or one that is about to pause. Raises JobNotFound, StateForbids."""
     job = tx.job(job_id)
     if job.state is JobState.RUNNING and job.wanted == "paused":
         return tx.ask_job(job_id, None)
-    return tx.move_job(job_id, JobState.QUEUED, (JobState.PAUSED,))
+    return tx.move_job(job_id, JobState.QUEUED, (JobState.PAUSED,), available_at=None)
 
 
 def retry(tx: Tx, job_id: str) -> Job:

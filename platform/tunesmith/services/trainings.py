@@ -127,7 +127,10 @@ def pause(tx: Tx, training: TrainingJob) -> TrainingJob:
 
 
 def resume(tx: Tx, training: TrainingJob) -> TrainingJob:
-    """Let a paused one fire again, from the next instant of its schedule on. Raises StateForbids (it is not paused)."""
+    """Let a paused one fire again, from the next instant of its schedule on; a retry that waited begins at once.
+
+    How its last firing ended was told when it did, and is not told again. Raises StateForbids (it is not paused).
+    """
     active = tx.active_job(training.experiment_id)
     held = active is not None and (active.state is JobState.PAUSED or active.wanted == "paused")
     if not training.paused and not held:
@@ -135,9 +138,8 @@ def resume(tx: Tx, training: TrainingJob) -> TrainingJob:
     if active is not None and held:
         jobs.resume(tx, active.id)
     now = tx.lock_training(training.id)
-    return _tell(
-        tx, now, tx.change_training(training.id, paused=False, message=None, next_run_at=next_instant(now, utcnow()))
-    )
+    after = tx.change_training(training.id, paused=False, message=None, next_run_at=next_instant(now, utcnow()))
+    return after if after.shown in OVER else _tell(tx, training, after)
 
 
 def retry(tx: Tx, training: TrainingJob) -> TrainingJob:
