@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 
+from serve_app.uploads import remove_forgotten
 from tunesmith.domain import utcnow
 from tunesmith.errors import TunesmithError
 from tunesmith.services.housekeeping import DAY_S, any_limit, housekeep, remove_leftovers
@@ -36,6 +37,7 @@ class Housekeeper:
 
     def look(self) -> bool:
         """Remove files that nobody needs, and what is old if it is time and nobody else does; whether it was."""
+        remove_forgotten(self.settings.data_dir)
         remove_leftovers(self.store, self.storage)
         if not any_limit(self.settings):
             return False

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import hashlib
+import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -28,8 +29,8 @@ MAX_PARTS = 200
 """Parts of a form, at most."""
 MAX_FIELD = 100_000
 """Bytes of a form's field, at most; a file has no limit of its own."""
-FORGOTTEN_S = 86_400.0
-"""Seconds after which what lies in the room of an upload was left by a process that died."""
+LOCK = "lock"
+"""The file in the folder of an upload that is locked as long as the upload is under way."""
 
 
 @dataclass(frozen=True)
@@ -59,14 +60,37 @@ class Form:
 @contextmanager
 def room(data_dir: Path) -> Iterator[Path]:
     """A folder for one upload, gone afterwards; what processes that died left in theirs goes too."""
+    remove_forgotten(data_dir)
     uploads = data_dir / "uploads"
     uploads.mkdir(parents=True, exist_ok=True)
-    for other in uploads.iterdir():
-        with suppress(OSError):
-            if time.time() - other.stat().st_mtime > FORGOTTEN_S:
-                shutil.rmtree(other)
-    with tempfile.TemporaryDirectory(dir=uploads, ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
+    while True:
+        with tempfile.TemporaryDirectory(dir=uploads, ignore_cleanup_errors=True) as name:
+            folder = Path(name)
+            with _locked(folder) as ours:
+                if ours:
+                    yield folder
+                    return
+
+
+def remove_forgotten(data_dir: Path) -> None:
+    """Remove the folders of uploads whose process died, on whatever machine shares the directory's locks."""
+    for folder in (data_dir / "uploads").glob("*/"):
+        with suppress(OSError), _locked(folder) as ours:
+            if ours:
+                shutil.rmtree(folder)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Hold the lock of an upload's folder; whether it was free, and the folder is still there. Raises OSError."""
+    with ExitStack() as held:
+        try:
+            lock = held.enter_context((folder / LOCK).open("w"))
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            ours = os.fstat(lock.fileno()).st_nlink > 0  # else somebody removed it before it was locked
+        except (FileNotFoundError, BlockingIOError):
+            ours = False
+        yield ours
 
 
 async def receive_form(request: Request, folder: Path, accept: Callable[[str], None]) -> Form:

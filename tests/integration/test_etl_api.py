@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +18,8 @@ import pytest
 from fastapi.testclient import TestClient
 from sessions_service import MAIN, SESSIONS, refused, working
 
+from serve_app.housekeeper import Housekeeper
+from serve_app.uploads import remove_forgotten, room
 from tests.integration.conftest import served
 from tunesmith.settings import Settings
 from tunesmith.store import Store
@@ -164,6 +169,69 @@ class TestFiles:
         assert not body["success"]
         assert any("the cleaning lost its way" in found["message"] for found in body["messages"])
         assert nothing_kept(api, settings)
+
+    def test_a_typo_among_numbers_is_told_with_its_row(self, api: TestClient) -> None:
+        body = sent(api, ("routes.csv", b"route,km\n" + b"a,1.5\n" * 500 + b"b,abc\n" + b"c,2\n" * 499)).json()
+        assert body["success"]
+        assert body["messages"] == [
+            {
+                "severity": "warning",
+                "table": "routes",
+                "column": "km",
+                "row": 501,
+                "message": "'abc' is no number: the column is kept as text",
+            }
+        ]
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from serve_app.uploads import room
+with room(Path(sys.argv[1])) as folder:
+    (folder / "0").write_bytes(b"x")
+    print(folder, flush=True)
+    sys.stdin.read()
+"""
+
+
+class TestFolders:
+    """Of an upload: its own as long as its process lives, and gone soon after."""
+
+    def test_the_housekeeper_removes_those_of_processes_that_were_killed(
+        self, settings: Settings, sqlite_store: Store
+    ) -> None:
+        keeper = Housekeeper(sqlite_store, settings)
+        command = [sys.executable, "-c", HOLDER, str(settings.data_dir)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            try:
+                assert process.stdout is not None
+                folder = Path(process.stdout.readline().strip())
+                with room(settings.data_dir) as own:
+                    keeper.look()
+                    assert (folder / "0").exists()
+                    assert own.exists()
+            finally:
+                process.kill()
+        assert (folder / "0").exists()
+        keeper.look()
+        assert not list((settings.data_dir / "uploads").iterdir())
+
+    def test_a_folder_that_is_removed_before_it_is_locked_is_made_again(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made, make = [], tempfile.mkdtemp
+
+        def robbed(*args: Any, **kwargs: Any) -> str:
+            made.append(make(*args, **kwargs))
+            if len(made) == 1:
+                remove_forgotten(tmp_path)
+            return made[-1]
+
+        monkeypatch.setattr(tempfile, "mkdtemp", robbed)
+        with room(tmp_path) as folder:
+            assert [str(folder)] == made[1:]
+            assert list((tmp_path / "uploads").iterdir()) == [folder]
 
 
 class TestRefusals:

@@ -28,6 +28,8 @@ BAD: dict[str, tuple[Any, str]] = {
     "a long name": ({"metadata": {"name": "a" * 201}}, "at most 200"),
     "a name with NUL": ({"metadata": {"name": "a\0"}}, "NUL"),
     "no type": ({"metadata": {"name": "d", "type": "slave"}}, "'slave'.*master"),
+    "no tables": ({"metadata": {"name": "d"}}, "tables is missing"),
+    "tables that are null": ({"metadata": {"name": "d"}, "tables": None}, "no object of name: table"),
     "other tables": ({"metadata": {"name": "d", "tables": ["u"]}, "tables": {}}, "metadata.tables"),
     "something else": ({"metadata": {"name": "d"}, "table": {}}, "'table'.*tables"),
     "infinite metadata": ({"metadata": {"name": "d", "x": float("inf")}}, "infinity"),
@@ -69,6 +71,10 @@ def test_what_is_no_dataset_is_refused_and_says_where(given: Any, message: str) 
     for form in [given] if isinstance(given, str | bytes) else [given, json.dumps(given)]:
         with pytest.raises(InvalidData, match=message):
             DataSource.from_json(form)
+
+
+def test_a_dataset_may_be_without_tables_when_it_says_so() -> None:
+    assert DataSource.from_json({"metadata": {"name": "d"}, "tables": {}}).list_tables() == []
 
 
 ANY = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3))

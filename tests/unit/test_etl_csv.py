@@ -190,6 +190,67 @@ class TestCells:
         assert etl({"a.csv": 'a,b\nx,"1,234"\n'}).values("a")["b"] == ["1,234"]
 
 
+def column(*cells: str, header: str = "k,v", separator: str = ",") -> str:
+    """A CSV file with these cells in its second column."""
+    return "\n".join([header.replace(",", separator), *(f"k{separator}{cell}" for cell in cells)])
+
+
+class TestOutliers:
+    """Where most values of a column have a type, the first that has not is told."""
+
+    @pytest.mark.parametrize(
+        ("cells", "row", "said"),
+        [
+            (["1"] * 500 + ["abc"] + ["2"] * 499, 501, "'abc' is no number: the column is kept as text"),
+            (["1", "", "2.5", "NA", "abc", "xyz"] + ["7"] * 17, 5, "'abc' is no number"),
+            (["2", "3", "12 kg"], 3, "'12 kg' is no number"),
+            (["x", "2", "3"], 1, "'x' is no number"),
+            (["1.5"] * 20 + ["1,5"], 21, "'1,5' is no number"),
+            (["2026-01-31"] * 20 + ["soon"], 21, "'soon' is no date like 2026-12-31"),
+            (["2026-01-31"] * 20 + ["2026-02-30"], 21, "'2026-02-30' is no date"),
+            (["2026-01-31T00:00Z"] * 20 + ["2026-01-31"], 21, "'2026-01-31' is no date with a time zone"),
+            (["31.12.2026", "31.02.2026", "1.1.2027"], 2, "'31.02.2026' is no date like 31.12.2026"),
+            (["true", "False", "maybe"], 3, "'maybe' is no boolean"),
+            (["1"] * 20 + ["x" * 200], 21, "..."),
+        ],
+    )
+    def test_the_first_value_that_is_none_is_named(self, cells: list[str], row: int, said: str) -> None:
+        cells = [cell if "," not in cell else f'"{cell}"' for cell in cells]
+        run = etl({"a.csv": column(*cells)})
+        assert run.dtypes("a")["v"] == "str"
+        assert run.told("warning") == [("a", "v", row)]
+        assert said in run.texts("warning")
+
+    def test_decimal_commas(self) -> None:
+        run = etl({"a.csv": column("1,5", "2.000,25", "3", "n.n.", separator=";")})
+        assert run.told("warning") == [("a", "v", 4)]
+        assert "'n.n.' is no number" in run.texts("warning")
+
+    @pytest.mark.parametrize(
+        "cells",
+        [
+            ["a", "b", "1"],
+            ["2", "", "abc"],
+            ["1"] * 80 + ["x"] * 20,
+            ["007", "12", "13"],
+            ["10115"] * 50 + ["01067"],
+            ["+4912345", "030555", "123"],
+            ["12a", "12b", "12c", "12"],
+            ["2026-01-31 Bonn", "2026-02-01 Rome", "2026-02-02 Oslo"],
+            ["yes", "no", "yes"],
+            ["", ""],
+        ],
+    )
+    def test_ordinary_texts_and_codes_are_not_told(self, cells: list[str]) -> None:
+        assert not etl({"a.csv": column(*cells)}).texts("warning")
+
+    def test_a_column_that_is_declared_is_told_by_its_check_alone(self) -> None:
+        for declared, found in ((Column("v", "string"), []), (Column("v", "integer"), [("a", "v", 21)])):
+            run = etl({"a.csv": column(*["1"] * 20, "abc")}, [Schema("a", [declared])])
+            assert not run.told("warning")
+            assert run.told("critical") == found
+
+
 class TestLaterBlocks:
     """A column is what all of its blocks are."""
 
@@ -223,6 +284,17 @@ class TestLaterBlocks:
     def test_the_row_that_made_it_text_is_named(self) -> None:
         run = etl({"a.csv": "k,v\n" + "key,1\n" * 5000 + "key,x\n" + "key,1\n" * 100})
         assert run.told("warning") == [("a", "v", 5001)]
+        assert "'x' is no number" in run.texts("warning")
+
+    @pytest.mark.parametrize("late", ["2.5", "9007199254740992", ""])
+    def test_what_only_widens_the_column_is_not_named(self, late: str) -> None:
+        run = etl({"a.csv": "k,v\n" + "key,1\n" * 5000 + f"key,{late}\nkey,x\nkey,y\n"})
+        assert run.told("warning") == [("a", "v", 5002)]
+
+    def test_integers_that_floats_do_not_hold_are_not_called_no_numbers(self) -> None:
+        run = etl({"a.csv": "k,v\n" + "key,0.5\n" * 5000 + "key,9007199254740993\n"})
+        assert run.told("warning") == [("a", "v", 5001)]
+        assert "too long for a number" in run.texts("warning")
 
 
 class TestNames:

@@ -104,6 +104,26 @@ class TestJson:
         }
         assert {column for _, column, _ in run.told("warning")} == {"n", "m", "big"}
 
+    @pytest.mark.parametrize(
+        ("values", "row", "said"),
+        [
+            ([1, 2.5, None, "abc", 3], 4, "'abc' is no number: the column is kept as text"),
+            ([1, 2, {"x": 1}], 3, "{'x': 1} is no number"),
+            ([1, 2, True], 3, "True is no number"),
+            ([True, False, "x" * 200], 3, "... is no boolean"),
+            (["a", "b", 1, "c"], 3, "values of several types (int, str) are kept as texts"),
+            ([1, "a"], 2, "values of several types (int, str)"),
+            ([1] * 30_000 + ["abc", "x"] + [1] * 100, 30_001, "'abc' is no number"),
+            ([1] * 20_000 + ["abc", "x"], 20_001, "'abc' is no number"),
+            ([1] * 10_000 + ["abc"] + [1] * 30_000 + ["x"], 10_001, "'abc' is no number"),
+        ],
+    )
+    def test_the_value_that_makes_texts_of_a_column_is_named_once(self, values: list[Any], row: int, said: str) -> None:
+        run = etl({"t.json": json.dumps([{"k": 1, "a": value} for value in values])})
+        assert run.dtypes("t")["a"] == "str"
+        assert run.told("warning") == [("t", "a", row)]
+        assert said in run.texts("warning")
+
     def test_a_column_that_changes_type_after_many_records(self) -> None:
         rows = [{"a": 1}] * 30_000 + [{"a": 2.5}] + [{"a": "x"}]
         assert etl({"t.json": json.dumps(rows[:-1])}).dtypes("t") == {"a": "float64"}
@@ -175,6 +195,12 @@ class TestWorkbooks:
         assert values["f"] == [pd.Timestamp("2026-02-01")]
         assert values["g"] == ["12:30:00"]
         assert values["h"] == [None]
+
+    def test_the_value_that_makes_texts_of_a_column_is_named(self) -> None:
+        rows = [["n", "at"], *([n, date(2026, 1, 31)] for n in range(20)), ["abc", "soon"], [1, date(2026, 2, 1)]]
+        run = etl({"t.xlsx": saved(workbook(s=rows))})
+        assert run.told("warning") == [("t", "n", 21), ("t", "at", 21)]
+        assert run.texts("warning").startswith("'abc' is no number: the column is kept as text\n'soon' is no date")
 
     def test_errors_are_nulls_and_told(self) -> None:
         run = etl({"t.xlsx": saved(workbook(s=[["a", "b"], [1, "#DIV/0!"], ["#N/A", 2]]))})

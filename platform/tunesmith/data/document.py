@@ -25,7 +25,9 @@ def parse(document: str | bytes | Mapping[str, Any]) -> tuple[dict[str, Any], di
     found = dict(document) if isinstance(document, Mapping) else _load(document)
     _only(found, ("metadata", "tables"), "the dataset")
     metadata = _metadata(found.get("metadata"))
-    tables = found.get("tables", {})
+    if "tables" not in found:
+        raise InvalidData("tables is missing; it is an object of name: table, and {} where there are none")
+    tables = found["tables"]
     if not isinstance(tables, Mapping):
         raise InvalidData("the dataset's tables are no object of name: table")
     listed = metadata.get("tables", list(tables))

@@ -11,6 +11,7 @@ import pyarrow as pa
 from pyarrow import compute
 
 from tunesmith.etl.kinds import Kind, Spelling, as_text, without
+from tunesmith.etl.messages import shown
 from tunesmith.etl.schema import Column
 
 pc: Any = compute  # its functions come into being when it is imported
@@ -73,10 +74,8 @@ class Coercion:
 
     def wrong(self, value: Any) -> str:
         """What to say of a value that does not fit."""
-        shown = f"'{value}'" if isinstance(value, str) else str(value)
-        shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
         form = f" of the form {self.column.format}" if self.column.format else ""
-        return f"{shown} is not {ARTICLES.get(str(self.column.type), f'a {self.column.type}')}{form}"
+        return f"{shown(value)} is not {ARTICLES.get(str(self.column.type), f'a {self.column.type}')}{form}"
 
     def _texts(self, values: pa.Array) -> tuple[pa.Array, pa.Array | None]:
         try:

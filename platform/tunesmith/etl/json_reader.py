@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from tunesmith.etl.cells import array_of
+from tunesmith.etl.cells import array_of, tell
 from tunesmith.etl.csv_text import as_utf8
 from tunesmith.etl.json_text import JsonText
 from tunesmith.etl.messages import Messages, Unreadable
@@ -102,29 +102,28 @@ def _blocks(records: Iterable[Any], table: str, messages: Messages) -> Iterator[
         held.append(record)
         cells += len(record)
         if len(held) >= ROWS or cells >= CELLS:
-            yield from _batches(held, table, messages)
+            yield from _batches(held, number - len(held), table, messages)
             held, cells = [], 0
-    yield from _batches(held, table, messages)
+    yield from _batches(held, number - len(held), table, messages)
     blanks_dropped(blank, table, messages)
     if not number:
         messages.add("warning", "there are no records", table)
 
 
-def _batches(records: list[dict[str, Any]], table: str, messages: Messages) -> Iterator[pa.RecordBatch]:
+def _batches(records: list[dict[str, Any]], before: int, table: str, messages: Messages) -> Iterator[pa.RecordBatch]:
     if not records:
         return
     names = list(dict.fromkeys(name for record in records for name in record))
     if len(records) > 1 and len(names) * len(records) > 4 * CELLS:  # records that have little in common
         half = len(records) // 2
-        yield from _batches(records[:half], table, messages)
-        yield from _batches(records[half:], table, messages)
+        yield from _batches(records[:half], before, table, messages)
+        yield from _batches(records[half:], before + half, table, messages)
         return
     arrays = []
     for name in names:
         array, note = array_of([record.get(name) for record in records])
         arrays.append(array)
-        if note:
-            messages.add("warning", note, table, name, kind="kept as texts")
+        tell(note, before, table, name, messages)
     yield pa.record_batch(arrays, [name if name.strip() else "column" for name in names])
 
 

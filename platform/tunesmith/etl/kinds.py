@@ -85,6 +85,11 @@ class Spelling:
             return wider(known, Kind.LONG if kind == Kind.INTEGER and _is_long(read) else kind)
         return Kind.TEXT
 
+    def first_unlike(self, cells: pa.Array, known: Kind) -> int:
+        """How many cells stand before the first that makes texts of a column of a kind."""
+        kinds = [kind for kind in READERS if wider(known, kind) == kind]
+        return max(self.first_other(cells, kind) for kind in kinds if kind != Kind.DECIMAL_COMMA or self.decimal_comma)
+
     def first_other(self, cells: pa.Array, kind: Kind) -> int:
         """How many cells stand before the first that is not of a kind."""
         low, high = 0, len(cells)  # the first `low` are, the first `high` are not

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
 
 from tunesmith.domain.session import TableInfo
 from tunesmith.domain.value import Value
@@ -16,6 +16,10 @@ LARGEST = 1000
 """Messages that are given in all."""
 HOPELESS = 10_000
 """Critical findings in one table after which the rest of it is not looked at."""
+
+
+KEPT = "kept as texts"
+"""The sort of finding that a column's values became texts."""
 
 
 class Message(Value):
@@ -56,6 +60,12 @@ class Unreadable(Exception):
 
 class Hopeless(Exception):
     """A table has so many critical findings that looking further is of no use."""
+
+
+def shown(value: Any) -> str:
+    """A value as messages show it."""
+    text = f"'{value}'" if isinstance(value, str) else str(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 Sort = tuple[Severity, str | None, str | None, str]
@@ -104,6 +114,10 @@ class Messages:
     def unreadable(self, error: Unreadable, table: str) -> None:
         """Note why a file could not be read."""
         self.add("critical", error.message, error.table or table, error.column, error.row)
+
+    def told(self, severity: Severity, table: str, column: str, kind: str) -> bool:
+        """Whether a finding of this sort was noted."""
+        return (severity, table, column, kind) in self._found
 
     @property
     def critical(self) -> bool:

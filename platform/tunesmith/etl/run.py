@@ -145,12 +145,16 @@ class _Run:
         sheet = replace(sheet, table=self._table_name(sheet.table))
         schema = self.schemas.get(sheet.table)
         spelling = replace(self.spelling, decimal_comma=sheet.decimal_comma)
-        texts = frozenset(
-            column.name
-            for column in (schema.columns if schema else ())
-            if sheet.texts and (column.type == "string" or column.format is not None)
+        typed = [column for column in (schema.columns if schema else ()) if column.type is not None]
+        texts = {column.name for column in typed if column.type == "string" or column.format is not None}
+        declared = frozenset(column.name for column in typed)
+        raw = self._new(
+            sheet.table,
+            spelling if sheet.texts else None,
+            sheet.exact,
+            frozenset(texts if sheet.texts else ()),
+            declared,
         )
-        raw = self._new(sheet.table, spelling if sheet.texts else None, sheet.exact, texts)
         raw.fill(self._renamed(sheet, schema), self.messages, seen)
         if not raw.kinds and schema is None:
             raise Unreadable("there are no columns", sheet.table)
@@ -218,13 +222,20 @@ class _Run:
         return self.loaded[-1]
 
     def _filled(self, name: str, blocks: Iterable[pa.RecordBatch], exact: bool = False) -> Staged:
-        table = self._new(name, None, exact, frozenset())
+        table = self._new(name, None, exact)
         table.fill(blocks, self.messages)
         return table
 
-    def _new(self, name: str, spelling: Spelling | None, exact: bool, texts: frozenset[str]) -> Staged:
+    def _new(
+        self,
+        name: str,
+        spelling: Spelling | None,
+        exact: bool,
+        texts: frozenset[str] = frozenset(),
+        declared: frozenset[str] = frozenset(),
+    ) -> Staged:
         self._files += 1
-        return Staged(name, self.directory / f"{self._files}.arrow", spelling, exact, texts)
+        return Staged(name, self.directory / f"{self._files}.arrow", spelling, exact, texts, declared)
 
     def _give_up(self, table: str) -> None:
         text = f"more than {HOPELESS:,} values are wrong; the rest of the table was not looked at"

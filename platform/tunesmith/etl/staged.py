@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+from pyarrow import compute
 
 from tunesmith.etl.kinds import Kind, Spelling, cast, kind_of, type_of
-from tunesmith.etl.messages import Messages, Unreadable
+from tunesmith.etl.messages import KEPT, Messages, Unreadable
+from tunesmith.etl.outliers import outlier, sentence
 from tunesmith.etl.staging import BlockFile
+
+pc: Any = compute  # its functions come into being when it is imported
 
 ROW = "__tunesmith_row__"
 """The column that carries a row's number where rows may have been taken away."""
@@ -26,11 +31,16 @@ class Staged:
         spelling: Spelling | None = None,
         exact: bool = False,
         texts: frozenset[str] = frozenset(),
+        declared: frozenset[str] = frozenset(),
     ) -> None:
-        """`spelling`: every cell is a text; `exact`: types stay; `texts`: columns that stay texts in any case."""
+        """A table without rows, to be filled.
+
+        `spelling`: every cell is a text; `exact`: types stay; `texts`: columns that stay texts in any case; `declared`:
+        columns whose values get their declared types later, so that nothing is told of what they are here.
+        """
         self.name = name
         self.file = BlockFile(path)
-        self.spelling, self.exact, self.texts = spelling, exact, texts
+        self.spelling, self.exact, self.texts, self.declared = spelling, exact, texts, declared
         self.kinds: dict[str, Kind | pa.DataType] = {}
 
     def fill(
@@ -103,10 +113,23 @@ class Staged:
             assert isinstance(known, Kind)
             found = self.spelling.kind(column, known)
         self.kinds[name] = found
-        if found == Kind.TEXT and known not in (Kind.TEXT, Kind.NOTHING):
-            row = self.rows + 1 + (self.spelling.first_other(column, known) if self.spelling else 0)
-            text = f"up to here every value is a {known}, this one is not; the column is read as text"
-            messages.add("warning", text, self.name, name, row)
+        if found == Kind.TEXT != known and name not in self.texts | self.declared:
+            self._tell_text(name, column, known, messages)
+
+    def _tell_text(self, name: str, column: pa.Array, known: Kind | pa.DataType, messages: Messages) -> None:
+        """Tell which value made texts of a column, where it looked like another kind."""
+        if known == Kind.NOTHING:
+            found = outlier(column, self.spelling) if self.spelling else None
+        elif self.spelling is not None:
+            assert isinstance(known, Kind)
+            place = self.spelling.first_unlike(column, known)
+            found = place, sentence(column[place].as_py(), known)
+        else:
+            place = pc.index(column.is_valid(), True).as_py()
+            found = place, sentence(column[place].as_py(), known)
+        if found and not messages.told("warning", self.name, name, KEPT):
+            place, text = found
+            messages.add("warning", text, self.name, name, self.rows + 1 + place, KEPT)
 
     def _converted(self, column: pa.Array, kind: Kind | pa.DataType) -> pa.Array:
         if self.spelling is not None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from tunesmith.etl.cells import array_of
+from tunesmith.etl.cells import array_of, tell
 from tunesmith.etl.messages import Messages, Unreadable
 from tunesmith.etl.sheets import CELLS, ROWS, Sheet, blanks_dropped, column_names
 from tunesmith.etl.xlsx_archive import check_sizes, peculiarities
@@ -116,8 +116,7 @@ class _SheetRows:
         for name, cells in zip(names, zip(*fitted, strict=True), strict=True):
             array, note = array_of(_without_errors(cells, before, name, table, messages))
             arrays.append(array)
-            if note:
-                messages.add("warning", note, table, name, kind="kept as texts")
+            tell(note, before, table, name, messages)
         return pa.record_batch(arrays, names)
 
     def _filled(self, rows: Iterator[Row]) -> Iterator[Row]:
