@@ -29,6 +29,7 @@ from serve_app.routes import analysis, datasets, experiments, jobs, samplers, sc
 from serve_app.seeding import seed
 from serve_app.shipping import shipped
 from serve_app.strict import surface
+from tuners.hosting.pool import close_idle
 from tunesmith.errors import InvalidSettings
 from tunesmith.plugins import Registry
 from tunesmith.scenarios import ApiConfiguration
@@ -159,6 +160,7 @@ def _lifespan(here: Context) -> Any:
         finally:
             housekeeper.stop()
             await anyio.to_thread.run_sync(engine.stop)
+            close_idle()
             if lock is not None:
                 lock.close()
 

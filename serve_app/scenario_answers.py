@@ -8,15 +8,14 @@ from serve_app.context import Context
 from tunesmith.domain import JobState, Scenario, metric_name
 from tunesmith.plugins import Registry
 from tunesmith.schemas.scenarios import ScenarioAnswer
-from tunesmith.services.scenarios import kpis_of
+from tunesmith.services.scenarios import measured_by
 from tunesmith.storage import Storage, trial_key
 
 
 def shown(registry: Registry, scenario: Scenario) -> ScenarioAnswer:
     """A scenario with its KPIs, without what the algorithm returned."""
     values = {
-        kpi.name: kpi.shown(scenario.metrics.get(metric_name(kpi.name)))
-        for kpi in kpis_of(registry, scenario.algorithm)
+        kpi.name: kpi.shown(scenario.metrics.get(metric_name(kpi.name))) for kpi in measured_by(registry, scenario)
     }
     return ScenarioAnswer.showing(scenario, values)
 

@@ -10,7 +10,6 @@ from dataclasses import replace
 from functools import partial
 
 from serve_app.warming import warm
-from tuners.hosting.pool import close_idle
 from tuners.jobrun import JobRun
 from tuners.messages import Advance, Batch, Evaluation, Outcome, Report, Stop
 from tuners.told import told_to_workers
@@ -59,7 +58,6 @@ class Slots:
         end = time.monotonic() + timeout_s
         for thread in self._threads:
             thread.join(max(0.0, end - time.monotonic()))
-        close_idle()
 
     def _serve(self, name: str) -> None:
         if self._threads[0] is threading.current_thread():

@@ -41,6 +41,7 @@
     │   ├── NameTaken              NAME_TAKEN
     │   ├── DependedOn             DEPENDED_ON
     │   ├── DataInUse              DATA_IN_USE
+    │   ├── NoResults              NO_RESULTS
     │   └── LeaseLost              LEASE_LOST
     ├── PayloadTooLarge (413)      PAYLOAD_TOO_LARGE
     ├── NotSent (424)              NOT_SENT
@@ -346,6 +347,12 @@ class DataInUse(Conflict):
     """The dataset is in use; delete the scenarios over it first, or wait until what runs on it has ended."""
 
     code = "DATA_IN_USE"
+
+
+class NoResults(Conflict):
+    """The run has no results, as it has not succeeded."""
+
+    code = "NO_RESULTS"
 
 
 class LeaseLost(Conflict):

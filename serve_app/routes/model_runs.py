@@ -22,7 +22,7 @@ from serve_app.strict import surface
 from tunesmith.domain import JobState
 from tunesmith.domain.page import MAX_LIMIT
 from tunesmith.domain.session import ModelRun
-from tunesmith.errors import StateForbids
+from tunesmith.errors import NoResults, StateForbids
 from tunesmith.schemas.model_runs import (
     ModelAnswer,
     ModelsAnswer,
@@ -202,7 +202,7 @@ def _check_succeeded(run: ModelRun) -> None:
     word = RUN_WORDS[run.state]
     why = f": {run.message}" if run.message else ""
     remedy = "it has no results" if run.state.ended else "wait until it has succeeded"
-    raise StateForbids(f"The run is {word}{why}; {remedy}", state=word, progress=run.progress)
+    raise NoResults(f"The run is {word}{why}; {remedy}", state=word, progress=run.progress)
 
 
 def _accepted(header: str) -> Format:

@@ -96,7 +96,7 @@ def create_scenario_from_trial(
 
     def work(tx: Tx) -> Response:
         session = tx.session(session_id)
-        made = service.from_trial(tx, here.registry, session, body.experiment_id, body.number, body.tag)
+        made = service.from_trial(tx, here.registry, session, int(body.experiment_id), body.number, body.tag)
         return answer(shown(here.registry, made), 201)
 
     once = Once.of(request, key, body)
@@ -276,7 +276,14 @@ def _optimization(here: Context, body: OptimizeRequest) -> Optimization:
 def _steer(
     here: Context, once: Once | None, session_id: str, status: int, act: Callable[[Tx, Session], Scenario]
 ) -> Response:
+    steered: list[Scenario] = []
+
+    def work(tx: Tx) -> Response:
+        steered.append(act(tx, tx.session(session_id)))
+        return answer(shown(here.registry, steered[0]), status)
+
     with here.store.write() as tx:
-        response = perform(tx, once, lambda: answer(shown(here.registry, act(tx, tx.session(session_id))), status))
-    here.wake()
+        response = perform(tx, once, lambda: work(tx))
+    if not all(scenario.waits for scenario in steered):  # what waits is taken up by whoever ends the run before it
+        here.wake()
     return response

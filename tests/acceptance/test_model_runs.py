@@ -18,7 +18,7 @@ import pytest
 from running import Platform, until
 
 from tunesmith import Client
-from tunesmith.errors import InvalidParameter, ModelNotFound, StateForbids
+from tunesmith.errors import InvalidParameter, ModelNotFound, NoResults, StateForbids
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "tests" / "data" / "model_runs_document.md").read_text()
@@ -170,7 +170,7 @@ def test_the_model_of_our_page_earns_less_each_month(here: Client) -> None:
 def test_what_a_model_raises_is_the_runs_message(here: Client) -> None:
     run = here.runs.submit("failing", {"x": 2}).wait(60)
     assert (run.info.status, run.info.message) == ("failed", "ValueError: no, not 2.0")
-    with pytest.raises(StateForbids, match="no, not"):
+    with pytest.raises(NoResults, match="no, not"):
         run.rows()
 
 

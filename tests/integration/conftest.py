@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import re
 import socket
 import threading
 import time
@@ -24,9 +25,31 @@ from fastapi.testclient import TestClient
 
 from serve_app.app import build
 from serve_app.platform import Alone
+from tuners.hosting.pool import close_idle
 from tuners.messages import Prepared
 from tunesmith.settings import Settings
 from tunesmith.store import Store
+
+SURFACES = re.compile(r"test_\w+_api|test_(analysis_figures|training_document|optuna_grpc|optuna_storage_studies)")
+"""What these modules test hangs little on the database, whose every query test_store.py asks on all kinds of it."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave the tests of surfaces on databases other than SQLite to `make test-all`."""
+    for item in items:
+        chosen = (
+            item.callspec.params.values() if isinstance(item, pytest.Function) and hasattr(item, "callspec") else ()
+        )
+        if SURFACES.fullmatch(item.path.stem) and any(kind in chosen for kind in ("postgres", "memory")):
+            item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _children() -> Iterator[None]:
+    """The child processes that run algorithms serve one test after another."""
+    yield
+    close_idle()
 
 
 @dataclass

@@ -28,7 +28,7 @@ from tuners.messages import Batch, Evaluation, Outcome, Stop
 from tuners.tools.evaluate import evaluate
 from tunesmith.data import DataSource
 from tunesmith.data.files import new_files, write_tables
-from tunesmith.domain import AlgorithmTool, TrialState
+from tunesmith.domain import AlgorithmTool, KpiSpec, TrialState
 from tunesmith.models import model
 from tunesmith.plugins import Plugin
 from tunesmith.scenarios import Algorithm, Float, Integer, Kpi
@@ -64,6 +64,15 @@ class Broken(Kpi):
         return float(result["late"] / 0)
 
 
+class Fatal(Kpi):
+    """Does what the result wants: `then` names a function of this module."""
+
+    better_when = "LOWER"
+
+    def compute(self, result: Any, data: DataSource) -> Any:
+        return globals()[result["then"]]()
+
+
 class Short(Doing):
     """Has a limit of its own."""
 
@@ -82,7 +91,7 @@ def freely(inputs: dict[str, Any], progress: Any) -> Any:
     return globals()[what]()
 
 
-plugin = Plugin(algorithms=[Doing, Short], kpis=[Sum, Broken], models=[doubling, freely])
+plugin = Plugin(algorithms=[Doing, Short], kpis=[Sum, Broken, Fatal], models=[doubling, freely])
 
 
 # What algorithms do
@@ -121,6 +130,18 @@ def kill_itself(*_: Any) -> Any:
 
 def sleep(*_: Any) -> Any:
     time.sleep(1e9)
+
+
+def then_vanish(*_: Any) -> Any:
+    return {"sum": 1, "then": "vanish"}
+
+
+def then_kill_itself(*_: Any) -> Any:
+    return {"sum": 1, "then": "kill_itself"}
+
+
+def then_sleep(*_: Any) -> Any:
+    return {"sum": 1, "then": "sleep"}
 
 
 def sleep_a_little(algorithm: Doing, *_: Any) -> Any:
@@ -212,13 +233,18 @@ def mixed() -> Any:
 # Fixtures
 
 
+def specs(*names: str) -> tuple[KpiSpec, ...]:
+    """What a spec says of KPIs."""
+    return tuple(KpiSpec(name=name, better_when="LOWER") for name in names)
+
+
 class Bench:
     """Evaluates algorithms, with artefacts in a directory."""
 
     def __init__(self, artifacts: str) -> None:
         self.artifacts, self.number = artifacts, 0
         self.told: list[tuple[int, str | None]] = []
-        self.tool = AlgorithmTool(name="Doing", plugin="test_algorithm_tool:plugin", kpis=("Sum",))
+        self.tool = AlgorithmTool(name="Doing", plugin="test_algorithm_tool:plugin", kpis=specs("Sum"))
 
     def __call__(self, what: str = "", stop_after_s: float | None = None, **changes: Any) -> Outcome:
         self.number += 1
@@ -377,7 +403,14 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     (
         "kill_itself",
         {},
-        "the algorithm's process was killed by SIGKILL; on Linux that is often the out-of-memory killer",
+        "the process of the algorithm was killed by SIGKILL; on Linux that is often the out-of-memory killer",
+    ),
+    ("then_vanish", {"kpis": specs("Sum", "Fatal")}, "KPI 'Fatal' ended its process (exit code 3)"),
+    ("then_kill_itself", {"kpis": specs("Sum", "Fatal")}, "the process of KPI 'Fatal' was killed by SIGKILL; on Linux"),
+    (
+        "then_sleep",
+        {"kpis": specs("Sum", "Fatal"), "trial_timeout_s": 0.4},
+        "KPI 'Fatal': still running after 0.4 s (trial_timeout_s); ended",
     ),
     ("a_lock", {}, "result['plan'][1]['guard'] is a _thread.lock, which JSON cannot hold; "),
     ("itself", {}, "is nested more than 100 levels deep, or contains itself"),
@@ -390,8 +423,8 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
         {"name": "Short", "trial_timeout_s": 50.0},
         "still running after 0.3 s (the algorithm's timeout_s); ended",
     ),
-    ("add_up", {"kpis": ("Sum", "On time?")}, "KPI 'On time?': KeyError: 'late'"),
-    ("add_up", {"kpis": ("Sum", "Gone")}, "the plugin test_algorithm_tool:plugin has no KPI 'Gone' any more"),
+    ("add_up", {"kpis": specs("Sum", "On time?")}, "KPI 'On time?': KeyError: 'late'"),
+    ("add_up", {"kpis": specs("Sum", "Gone")}, "the plugin test_algorithm_tool:plugin has no KPI 'Gone' any more"),
     ("add_up", {"name": "Gone"}, "the plugin test_algorithm_tool:plugin has no algorithm 'Gone' any more"),
     ("add_up", {"parameters": {"m": 1}}, 'Doing has no parameter "m"; it takes n, x'),
     ("add_up", {"params": {"n": 1.5}}, "Doing.n: 1.5 is no integer; give an integer"),
@@ -399,7 +432,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("add_up", {"plugin": "code:0123456789abcdef"}, "the plugin 0123456789ab is not in the storage any more"),
     ("add_up", {"files": "datasets/gone"}, "the dataset could not be read"),
     ("add_up", {"objective": "cost"}, "no finite value for objective 'cost'; it measured: Sum, cpu_time_s, "),
-    ("add_up", {"repeats": 2, "kpis": ("On time?",)}, "repeat 1 of 2: KPI 'On time?': KeyError: 'late'"),
+    ("add_up", {"repeats": 2, "kpis": specs("On time?")}, "repeat 1 of 2: KPI 'On time?': KeyError: 'late'"),
 ]
 
 
@@ -430,7 +463,7 @@ def test_a_kpi_that_is_no_finite_number_fails_the_trial(
     )
     monkeypatch.syspath_prepend(tmp_path)
     pool.close_idle()  # a new child, with the new path
-    found = bench(name="Nothing", plugin=f"{name}:plugin", kpis=("Odd",), objective="Odd")
+    found = bench(name="Nothing", plugin=f"{name}:plugin", kpis=specs("Odd"), objective="Odd")
     assert str(found.error).startswith(f"KPI 'Odd' gave {shown}")
     assert str(found.error).endswith("which is no finite number")
     pool.close_idle()
@@ -440,7 +473,7 @@ def test_the_traceback_is_in_the_log(bench: Bench) -> None:
     bench("raise_it")
     assert "Traceback (most recent call last)" in bench.log
     assert "ValueError: no slot is free" in bench.log
-    bench("add_up", kpis=("On time?",))
+    bench("add_up", kpis=specs("On time?"))
     assert 'result["late"] / 0' in bench.log
 
 

@@ -21,7 +21,8 @@ from serve_app.launching import build, run
 from tunesmith.data import DataSource
 from tunesmith.domain import JobState
 from tunesmith.errors import InvalidSettings
-from tunesmith.scenarios import Algorithm, Integer, Progress, build_example_config
+from tunesmith.scenarios import Algorithm, Integer, Kpi, Progress, build_example_config
+from tunesmith.scenarios.example import Delay
 from tunesmith.settings import Settings
 from tunesmith.store import open_store
 
@@ -36,6 +37,34 @@ class Needy(Algorithm):
 
     def run(self, data: DataSource, progress: Progress) -> int:
         return self.wanted
+
+
+class Least(Kpi):
+    """Wants a delay."""
+
+    name = "Delay"
+    better_when = "AT_LEAST"
+    unit = "s"
+    threshold = 1
+
+    def compute(self, result: Any, data: DataSource) -> float:
+        return float(result["delay_s"])
+
+
+class Most(Kpi):
+    """Wants none, and counts otherwise."""
+
+    name = "Delay"
+    better_when = "AT_MOST"
+    unit = "min"
+    threshold = 5
+
+    def compute(self, result: Any, data: DataSource) -> float:
+        return float(result["delay_s"]) / 60
+
+
+class Patience(Delay):
+    """The same under another name."""
 
 
 def made(client: TestClient, tag: str, algorithm: str, **params: Any) -> str:
@@ -202,6 +231,31 @@ class TestEngine:
         with TestClient(build(configuration)) as client:
             assert ended(client, scenario)["status"] == "complete"
             assert client.get(f"{MAIN}/data").json() == {"keys": ["example_data"]}
+
+    @pytest.mark.parametrize(
+        ("later", "names"),
+        [
+            ({"kpis": []}, []),
+            ({"kpis": [Patience]}, ["Patience"]),
+            ({"kpis": [Most]}, ["Delay"]),
+            ({"algorithms": [Needy]}, []),
+        ],
+    )
+    def test_a_scenario_that_ended_keeps_its_kpis_in_the_next_configuration(
+        self, tmp_path: Path, later: dict[str, Any], names: list[str]
+    ) -> None:
+        first = replace(build_example_config(), has_persistent_state=True, data_path=tmp_path, kpis=[Least])
+        with TestClient(build(first)) as client:
+            done, never_run = running(client, "done", "Instant"), made(client, "never run", "Instant")
+            before = ended(client, done)
+        delay = {"name": "Delay", "better_when": "AT_LEAST", "unit": "s", "threshold": 1, "value": 0, "success": False}
+        assert before["kpis"] == {"Delay": delay}
+        with TestClient(build(replace(first, **later))) as client:
+            now = client.get(f"{MAIN}/scenarios/{done}").json()
+            assert (now["kpis"], now["result"]) == (before["kpis"], before["result"])
+            assert client.get(f"{MAIN}/scenarios/{never_run}").json()["kpis"] == dict.fromkeys(names)
+            (row,) = client.post(f"{MAIN}/scenarios/compare", json={"ids": [done]}).json()["rows"]
+            assert (row["unit"], row["threshold"], row["values"], row["best"]) == ("s", 1, {done: 0}, [done])
 
     def test_two_applications_on_one_directory_share_the_work(self, tmp_path: Path) -> None:
         configuration = replace(build_example_config(), has_persistent_state=True, data_path=tmp_path)

@@ -403,6 +403,25 @@ def test_the_tasks_own_limit_counts_when_it_is_the_shorter_one(log: Any) -> None
         assert text in str(raised.value)
 
 
+def test_the_part_of_a_task_that_ends_the_process_is_known(log: Any) -> None:
+    with borrowed(log) as host:
+        host.call(Do("begin_a_part"), log)
+        with pytest.raises(HostDied, match="exit code 3") as died:
+            host.call(Do("vanish", (3,)), log)
+    assert died.value.part is None
+    with borrowed(log) as host, pytest.raises(HostDied, match="exit code 3") as died:
+        host.call(Do("begin_a_part", ("vanish", 3)), log)
+    assert died.value.part == "the second part"
+    with borrowed(log) as host, pytest.raises(TimedOut, match=r"^the second part: still running after 0\.3 s"):
+        host.call(Do("begin_a_part", ("sleep",)), log, limit_s=0.3)
+
+
+def begin_a_part(voice: Voice, what: str = "pid", *arguments: Any) -> None:
+    voice.now("the first part")
+    voice.now("the second part")
+    globals()[what](voice, *arguments)
+
+
 def begin_and_sleep(voice: Voice) -> None:
     voice.begin(0.2, "the algorithm's timeout_s")
     time.sleep(1e9)

@@ -8,9 +8,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from conftest import Surroundings
 from fastapi.testclient import TestClient
-from sessions_service import MAIN, SESSIONS, begun, finished, made, refused, stored, until, working
+from planning import plugin
+from sessions_service import MAIN, PATIENCE_S, SESSIONS, begun, finished, made, refused, stored, until, working
 
+from serve_app.app import build
+from tunesmith.plugins import Registry
 from tunesmith.settings import Settings
 from tunesmith.store import Store
 
@@ -260,6 +264,19 @@ class TestRunning:
             api.post(f"{path}/cancel")
             until(api, path, "failed")
 
+    def test_one_that_waits_for_its_turn_wakes_nobody(self, settings: Settings, sqlite_store: Store) -> None:
+        around = Surroundings()
+        app = build(settings, around, sqlite_store, Registry.of(plugin, "planning:plugin"))
+        with TestClient(app) as api:
+            stored(api)
+            first, second = made(api, trucks=1), made(api, trucks=2)
+            wakes = [around.wakes]
+            for path in (first, second):
+                assert api.post(f"{path}/run").json()["status"] == "queued"
+                wakes.append(around.wakes)
+        assert wakes[1] - wakes[0] == 1
+        assert wakes[2] == wakes[1]
+
     def test_the_log_has_what_it_printed(self, api: TestClient) -> None:
         path = made(api, trucks=4)
         assert api.get(f"{path}/log").text == ""
@@ -268,6 +285,21 @@ class TestRunning:
             answer = api.get(f"{path}/log{query}")
             assert answer.headers["content-type"].startswith("text/plain")
             assert "planning with 4 trucks" in answer.text
+
+    def test_the_log_is_seen_while_it_runs_and_stays_when_it_is_cancelled(self, api: TestClient) -> None:
+        path = begun(api, made(api, "Wait", seconds=600))
+        end = time.monotonic() + PATIENCE_S
+        while api.get(f"{path}/log").text != "waiting\n":
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        api.post(f"{path}/cancel")
+        until(api, path, "failed")
+        assert api.get(f"{path}/log").text == "waiting\n"
+
+    def test_what_ended_its_process_leaves_what_it_printed(self, api: TestClient) -> None:
+        path = made(api, "Wrong", how="exit")
+        finished(api, path)
+        assert "leaving" in api.get(f"{path}/log").text
 
 
 class TestGoingWrong:

@@ -23,6 +23,7 @@ from tunesmith.cli.app import app
 from tunesmith.client.sessions import SessionHandle
 from tunesmith.errors import (
     AlgorithmNotFound,
+    BadRequest,
     DataInUse,
     DatasetNotFound,
     InvalidData,
@@ -169,8 +170,11 @@ def test_the_best_trial_of_a_search_becomes_a_scenario(main: SessionHandle) -> N
     job = main.optimize("Plan", "base", space, ["Cost"], {"type": "brute_force"}, algo_params={"note": "kept"})
     done = job.wait(120)
     assert done.job_status == "finished"
-    best = main.scenarios.from_trial(int(done.job_meta.experiment_id), "best")
+    best = main.scenarios.from_trial(done.job_meta.experiment_id, "best")
     assert (best.info.algorithm.parameters["trucks"], best.info.algorithm.parameters["note"]) == (5, "kept")
+    run = main.scenarios.create("one point", "base", "Plan").run().wait(60)
+    with pytest.raises(BadRequest, match="none over"):
+        main.scenarios.from_trial(int(done.job_meta.experiment_id) + 1, run.tag)
 
 
 def test_the_command_line_from_files_to_a_comparison(url: str, tmp_path: Path) -> None:

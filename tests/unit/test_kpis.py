@@ -20,15 +20,15 @@ def kpi(**attributes: Any) -> Kpi:
 
 class TestShown:
     def test_a_value_is_shown_with_all_that_judges_it(self) -> None:
-        assert kpi(name="cost", better_when="LOWER", unit="EUR", threshold=10).shown(9.5) == {
+        assert kpi(name="cost", better_when="LOWER", unit="EUR", threshold=10).spec.shown(9.5) == {
             "name": "cost", "better_when": "LOWER", "unit": "EUR", "value": 9.5, "threshold": 10, "success": True,
         }  # fmt: skip
 
     def test_one_that_was_not_computed_is_null(self) -> None:
-        assert kpi(better_when="LOWER", threshold=10).shown(None) is None
+        assert kpi(better_when="LOWER", threshold=10).spec.shown(None) is None
 
     def test_without_a_threshold_there_is_no_success(self) -> None:
-        shown = kpi(better_when="HIGHER").shown(1.0)
+        shown = kpi(better_when="HIGHER").spec.shown(1.0)
         assert shown is not None
         assert (shown["threshold"], shown["success"], shown["unit"]) == (None, None, None)
 
@@ -40,12 +40,12 @@ class TestShown:
     def test_a_threshold_of_zero_is_one_and_reaching_it_is_success(
         self, better_when: str, below: bool, above: bool, threshold: float
     ) -> None:
-        judged = kpi(better_when=better_when, threshold=threshold)
+        judged = kpi(better_when=better_when, threshold=threshold).spec
         assert [judged.succeeded(threshold + by) for by in (-1, 0, 1)] == [below, True, above]
 
     @given(st.floats(allow_nan=False), st.floats(allow_nan=False, allow_infinity=False))
     def test_a_value_succeeds_for_one_of_two_opposite_kpis_at_least(self, value: float, threshold: float) -> None:
-        high, low = kpi(better_when="AT_LEAST", threshold=threshold), kpi(better_when="AT_MOST", threshold=threshold)
+        high, low = (kpi(better_when=end, threshold=threshold).spec for end in ("AT_LEAST", "AT_MOST"))
         assert high.succeeded(value) or low.succeeded(value)
 
     @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ class TestShown:
         [("HIGHER", "maximize"), ("AT_LEAST", "maximize"), ("LOWER", "minimize"), ("AT_MOST", "minimize")],
     )
     def test_it_says_how_to_optimize_it(self, better_when: str, direction: str) -> None:
-        assert kpi(better_when=better_when, threshold=1).direction == direction
+        assert kpi(better_when=better_when, threshold=1).spec.direction == direction
 
 
 class TestDeclarations:
@@ -61,6 +61,8 @@ class TestDeclarations:
         ("attributes", "message"),
         [
             ({"better_when": "lower"}, "Cost.better_when is 'lower'; give one of HIGHER, LOWER, AT_LEAST, AT_MOST"),
+            ({"better_when": "LOWER", "unit": 5}, "Cost.unit is 5; give a text that can be printed, or None"),
+            ({"better_when": "LOWER", "unit": "\ud800"}, "Cost.unit is"),
             ({"better_when": "LOWER", "threshold": "10"}, "Cost.threshold is '10'; give a finite number, or None"),
             ({"better_when": "LOWER", "threshold": True}, "Cost.threshold is True"),
             ({"better_when": "LOWER", "threshold": math.nan}, "Cost.threshold is nan"),

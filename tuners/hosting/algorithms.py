@@ -29,7 +29,10 @@ def run(task: AlgorithmTask, voice: Voice) -> dict[str, float]:
     with measured() as metrics:
         result = algorithm.run(data, voice.progress)
     keep(task.directory, to_json(result))
-    return {**metrics, **{metric_name(name): _value(kpi, name, result, data) for name, kpi in kpis.items()}}
+    for name, kpi in kpis.items():
+        voice.now(f"KPI {name!r}")
+        metrics[metric_name(name)] = _value(kpi, name, result, data)
+    return metrics
 
 
 def keep(directory: str, result: bytes) -> None:

@@ -101,7 +101,7 @@ def _print_to(log: int) -> None:
     """Let everything that is printed go to a descriptor, whatever became of the streams before."""
     os.dup2(log, 1)
     os.dup2(log, 2)
-    sys.stdout = _stream(1, -1)
+    sys.stdout = _stream(1, 1)  # by the line: who follows the log sees it, and what is killed leaves it
     sys.stderr = _stream(2, 1)
 
 

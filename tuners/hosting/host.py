@@ -50,10 +50,10 @@ class TimedOut(Exception):
 class HostDied(Exception):
     """The task's process ended before the task did; the text says how, for instance `exit code 3`."""
 
-    def __init__(self, exit_code: int | None, how: str) -> None:
-        """`exit_code`: its exit code, -N when signal N ended it, None when that is not known."""
+    def __init__(self, exit_code: int | None, how: str, part: str | None = None) -> None:
+        """`exit_code`: its exit code, -N when signal N ended it, None when that is not known; `part`: see Voice.now."""
         super().__init__(how)
-        self.exit_code = exit_code
+        self.exit_code, self.part = exit_code, part
 
 
 class Host:
@@ -63,6 +63,7 @@ class Host:
         """Start it; what it prints before its first task goes to `log`. Raises OSError."""
         self._pid = os.getpid()
         self._busy = self._spent = False
+        self._part: str | None = None
         self._reader = wire.Reader()
         self._launcher = Launcher()
         self._ours, theirs = socket.socketpair()
@@ -114,7 +115,7 @@ class Host:
             TimedOut: its time was over; the same.
             HostDied: the child ended, or the task wanted it to (`sys.exit`).
         """
-        self._busy = True
+        self._busy, self._part = True, None
         try:
             wire.send(self._ours, wire.pack(task), [log.fileno()])  # twice, as the child may not be able to unpack it
             answer = self._answer(told, watch, Clock(limit_s, limit))
@@ -122,7 +123,7 @@ class Host:
             raise self._died(str(error)) from error
         except wire.Garbled as error:
             self.close()
-            raise HostDied(None, f"{error}, and was ended") from error
+            raise HostDied(None, f"{error}, and was ended", self._part) from error
         except (Stopped, TimedOut):
             self._end(grace_s)
             raise
@@ -135,7 +136,7 @@ class Host:
         if kind == "done":
             return value  # type: ignore[no-any-return]
         if kind == "exited":
-            raise HostDied(value, f"exit code {value}")
+            raise HostDied(value, f"exit code {value}", self._part)
         raise value if isinstance(value, TunesmithError) else TaskFailed(value)
 
     def close(self) -> None:
@@ -149,11 +150,14 @@ class Host:
             if message is not None and message[0] == "begin":
                 clock.begin(*message[1:])
                 continue
+            if message is not None and message[0] == "now":
+                self._part = message[1]
+                continue
             if message is not None and message[0] == "progress":
                 told(*message[1:])
             elif message is not None:
                 return message  # type: ignore[no-any-return]
-            clock.check()
+            clock.check(self._part)
             if (reason := watch()) is not None:
                 raise Stopped(reason)
         raise self._died("it closed its connection")
@@ -188,9 +192,10 @@ class Host:
         finally:
             self.close()
         if ended is None:
-            return HostDied(None, f"{otherwise}, and was ended")
+            return HostDied(None, f"{otherwise}, and was ended", self._part)
         code: int = ended["exit_code"]
-        return HostDied(code, f"exit code {code}" if code >= 0 else f"killed by {signal_name(-code)}")
+        how = f"exit code {code}" if code >= 0 else f"killed by {signal_name(-code)}"
+        return HostDied(code, how, self._part)
 
 
 class Clock:
@@ -207,10 +212,10 @@ class Clock:
         else:
             self._set(self._limit_s, self._limit)
 
-    def check(self) -> None:
-        """Raise TimedOut when the time is over."""
+    def check(self, part: str | None) -> None:
+        """Raise TimedOut when the time is over; `part`: see Voice.now."""
         if time.monotonic() >= self._end:
-            raise TimedOut(f"still running after {self._text}; ended")
+            raise TimedOut(f"{f'{part}: ' if part else ''}still running after {self._text}; ended")
 
     def _set(self, seconds: float | None, text: str) -> None:
         self._text = text

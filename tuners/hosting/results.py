@@ -64,7 +64,10 @@ def plain(value: Any, where: str = "result", depth: int = 0) -> JsonValue:
 
 def _of_containers(value: Any, where: str, depth: int) -> Any:
     if isinstance(value, Mapping):
-        return {_key(key, where): plain(part, f"{where}[{key!r:.80}]", depth + 1) for key, part in value.items()}
+        found = {_key(key, where): plain(part, f"{where}[{key!r:.80}]", depth + 1) for key, part in value.items()}
+        if len(found) < len(value):
+            raise TaskFailed(f"{where} has keys that are the same text in JSON, for instance 1 and '1'; rename one")
+        return found
     if isinstance(value, BaseModel):
         return plain(value.model_dump(), where, depth + 1)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

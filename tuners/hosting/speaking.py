@@ -31,6 +31,11 @@ class ChildVoice:
         with self._lock:
             wire.send(self._connection, ("begin", limit_s, limit))
 
+    def now(self, part: str) -> None:
+        """See Voice."""
+        with self._lock:
+            wire.send(self._connection, ("now", part))
+
     def progress(self, percent: float, message: str | None = None) -> None:
         """See Voice. Beyond 0 to 100 counts as the end that it is beyond; NaN says nothing new."""
         share = float(percent)

@@ -29,6 +29,10 @@ class Voice(Protocol):
         """It is ready, and its time runs from now on; `limit_s`: the time that it allows itself, `limit`: its name."""
         ...
 
+    def now(self, part: str) -> None:
+        """Another part of it begins; `part`: what people call that, when the process ends in it, or time is over."""
+        ...
+
     def progress(self, percent: float, message: str | None = None) -> None:
         """How far it is: 0 to 100, and what it does, if that is to be said; cheap enough for a loop."""
         ...

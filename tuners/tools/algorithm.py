@@ -96,8 +96,8 @@ def _task(batch: Batch, evaluation: Evaluation, directory: Path) -> AlgorithmTas
     values, place = {**tool.parameters, **evaluation.params}, str(directory.absolute())
     if tool.kind == "model":
         return ModelTask(tool.plugin, tool.name, values, batch.artifacts, place)
-    data = dict(tool.data_parameters)
-    return AlgorithmTask(tool.plugin, tool.name, values, tool.files, data, tool.kpis, batch.artifacts, place)
+    data, kpis = dict(tool.data_parameters), [kpi.name for kpi in tool.kpis]
+    return AlgorithmTask(tool.plugin, tool.name, values, tool.files, data, kpis, batch.artifacts, place)
 
 
 def _scaled(tell: Tell, repeat: int, count: int) -> Told:
@@ -108,9 +108,10 @@ def _scaled(tell: Tell, repeat: int, count: int) -> Told:
 def _how(batch: Batch, died: HostDied) -> str:
     tool = batch.spec.tool
     assert isinstance(tool, AlgorithmTool)
+    who = died.part or f"the {tool.kind}"
     if died.exit_code is None:
-        return f"the {tool.kind}: {died}"
+        return f"{who}: {died}"
     if died.exit_code >= 0:
-        return f"the {tool.kind} ended its process ({died})"
+        return f"{who} ended its process ({died})"
     hint = "; on Linux that is often the out-of-memory killer" if died.exit_code == -signal.SIGKILL else ""
-    return f"the {tool.kind}'s process was {died}{hint}"
+    return f"the process of {who} was {died}{hint}"

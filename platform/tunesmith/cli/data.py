@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,9 @@ from tunesmith.cli.saving import save
 from tunesmith.cli.sessions import SessionOption
 from tunesmith.errors import BadRequest, InvalidData
 from tunesmith.schemas.datasets import MessageAnswer
+
+if TYPE_CHECKING:
+    import pyarrow
 
 Key = Annotated[str, typer.Argument(metavar="DATASET", help="The dataset's name.")]
 Table = Annotated[
@@ -66,7 +69,8 @@ def upload(
     if as_json:
         print_json(answer)
         return
-    _tell(answer.messages)
+    if answer.messages:
+        _tell(answer.messages)
     hint(f"{key} is stored; `tunesmith data show {key}` looks into it")
 
 
@@ -94,19 +98,10 @@ def show(key: Key, table: Table = None, session: SessionOption = None, url: Url 
     """Show a dataset: its tables, or the first rows of one."""
     with connect(url) as client:
         data = client.sessions(session).data
-        if table is None:
-            document = json.loads(data.json(key))
-        else:
-            found = data.table(key, table)
-    if table is not None:
-        rows = found.slice(0, SHOWN_ROWS).to_pylist()
-        if as_json:
-            print_json({"rows": found.num_rows, "first": rows})
+        if table is not None:
+            _show_table(key, table, data.table(key, table), as_json)
             return
-        print_table(found.column_names, [list(row.values()) for row in rows], empty="it has no rows")
-        if found.num_rows > SHOWN_ROWS:
-            hint(f"{found.num_rows - SHOWN_ROWS:,} more; `tunesmith data get {key} --table {table} -o FILE.csv`")
-        return
+        document = json.loads(data.json(key))
     if as_json:
         print_json(document["metadata"])
         return
@@ -188,9 +183,19 @@ COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (
 )
 
 
+def _show_table(key: str, name: str, table: pyarrow.Table, as_json: bool) -> None:
+    rows = table.slice(0, SHOWN_ROWS).to_pylist()
+    if as_json:
+        print_json({"rows": table.num_rows, "first": rows})
+        return
+    print_table(table.column_names, [list(row.values()) for row in rows], empty="it has no rows")
+    if table.num_rows > SHOWN_ROWS:
+        hint(f"{table.num_rows - SHOWN_ROWS:,} more; `tunesmith data get {key} --table {name} -o FILE.csv` writes all")
+
+
 def _tell(messages: Sequence[MessageAnswer]) -> None:
     rows = [(one.severity, one.table, one.column, one.row, one.message) for one in messages]
-    print_table(("severity", "table", "column", "row", "message"), rows, empty="nothing was found in the files")
+    print_table(("severity", "table", "column", "row", "message"), rows, empty="there are no messages")
 
 
 def _format(output: Path | None, chosen: FormatOption | None) -> FormatOption:

@@ -120,11 +120,11 @@ class RunHandle:
         return parsed(self._connection, RunStatusAnswer, self._connection.post(f"{self._path}/cancel"))
 
     def summary(self) -> dict[str, Any]:
-        """What the rows say on the whole: `rows`, `avg_value`, ... Raises StateForbids until it has succeeded."""
+        """What the rows say on the whole: `rows`, `avg_value`, ... Raises NoResults until it has succeeded."""
         return dict(self._results(None, limit=1).summary)
 
     def rows(self) -> list[dict[str, Any]]:
-        """All rows. Raises StateForbids until it has succeeded."""
+        """All rows. Raises NoResults until it has succeeded."""
         rows: list[dict[str, Any]] = []
         page = self._results(None)
         while True:
@@ -134,19 +134,19 @@ class RunHandle:
             page = self._results(page.next_cursor)
 
     def table(self) -> pyarrow.Table:
-        """All rows as an Arrow table, with their types. Raises StateForbids until it has succeeded."""
+        """All rows as an Arrow table, with their types. Raises NoResults until it has succeeded."""
         import pyarrow as pa
         from pyarrow.parquet import read_table
 
         return read_table(pa.BufferReader(self.download("parquet")))
 
     def frame(self) -> pandas.DataFrame:
-        """All rows as a data frame. Raises StateForbids until it has succeeded."""
+        """All rows as a data frame. Raises NoResults until it has succeeded."""
         found: pandas.DataFrame = self.table().to_pandas()
         return found
 
     def download(self, format: str) -> bytes:  # noqa: A002  (the server's word)
-        """All rows as a file: `csv` or `parquet`. Raises StateForbids until it has succeeded."""
+        """All rows as a file: `csv` or `parquet`. Raises NoResults until it has succeeded."""
         accepts = {"Accept": "*/*"}
         with self._connection.stream(f"{self._path}/results", {"format": format}, accepts, SILENCE_S) as response:
             return response.read()

@@ -49,7 +49,7 @@ class Scenarios:
         }
         return self._made(self._connection.post(self._path, body))
 
-    def from_trial(self, experiment_id: int, tag: str, number: int | None = None) -> ScenarioHandle:
+    def from_trial(self, experiment_id: int | str, tag: str, number: int | None = None) -> ScenarioHandle:
         """A scenario with the parameters of a trial of an optimization, of the best one without a number."""
         body = {"experiment_id": experiment_id, "tag": tag, **({} if number is None else {"number": number})}
         return self._made(self._connection.post(f"{self._path}/from-trial", body))

@@ -36,6 +36,7 @@ from tunesmith.domain.tool import (
     CommandTool,
     ExternalTool,
     FunctionTool,
+    KpiSpec,
     ProgramTool,
     Tool,
 )
@@ -67,6 +68,7 @@ __all__ = [
     "FunctionTool",
     "Job",
     "JobState",
+    "KpiSpec",
     "Measurement",
     "ModelRun",
     "Objective",

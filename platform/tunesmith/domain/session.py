@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import JsonValue
 
 from tunesmith.domain.job import JobState
+from tunesmith.domain.tool import KpiSpec
 from tunesmith.domain.value import Time, Value
 
 
@@ -88,12 +89,16 @@ class Scenario(Value):
     """Its run; None before the first one, and after a reset."""
     state: JobState = JobState.CREATED
     """Where its run stands; one that waits for its turn in the session is queued."""
+    waits: bool = False
+    """Whether its run waits for its turn: it begins with the end of another one."""
     progress: int = 0
     """Percent of the run that is done."""
     error: str | None = None
     """Why the run failed."""
     metrics: Mapping[str, float] = {}
     """What its KPIs, and the run itself, measured."""
+    kpis: tuple[KpiSpec, ...] = ()
+    """The KPIs of its run, as they were declared when that was asked for."""
     trial_number: int | None = None
     """The trial that its result and log lie under."""
     created_at: Time
@@ -151,7 +156,7 @@ class Comparison(Value):
     scenarios: tuple[ComparedScenario, ...]
     """In the order that was asked for."""
     rows: tuple[ComparedKpi, ...]
-    """One per KPI that any of them is measured by."""
+    """One per KPI that any of them is measured by; of one that was declared anew in between, one per declaration."""
 
 
 class ModelRun(Value):

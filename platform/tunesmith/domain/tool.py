@@ -137,6 +137,43 @@ class CallableTool(Value):
     """Whether it asks for its parameters while it runs, in Optuna's style; the space is empty then."""
 
 
+class KpiSpec(Value):
+    """What a KPI's values mean, as it was declared when they were computed."""
+
+    name: str
+    """The KPI."""
+    better_when: Literal["HIGHER", "LOWER", "AT_LEAST", "AT_MOST"]
+    """Which end is better; `AT_LEAST` and `AT_MOST` have a threshold."""
+    unit: str | None = None
+    """The unit of its values."""
+    threshold: float | None = None
+    """The value from which on it is a success (0 is one, too); None: there is no such value."""
+
+    @property
+    def direction(self) -> Literal["maximize", "minimize"]:
+        """The direction of an objective that this KPI is."""
+        return "maximize" if self.better_when in ("HIGHER", "AT_LEAST") else "minimize"
+
+    def succeeded(self, value: float) -> bool | None:
+        """Whether a value reaches the threshold; None without one."""
+        if self.threshold is None:
+            return None
+        return value >= self.threshold if self.direction == "maximize" else value <= self.threshold
+
+    def shown(self, value: float | None) -> dict[str, JsonValue] | None:
+        """What REST says of a value; None of one that was not computed."""
+        if value is None:
+            return None
+        return {
+            "name": self.name,
+            "better_when": self.better_when,
+            "unit": self.unit,
+            "value": value,
+            "threshold": self.threshold,
+            "success": self.succeeded(value),
+        }
+
+
 class AlgorithmTool(Value):
     """An algorithm on a dataset, or a model, of a plugin; what its KPIs say of the result are its metrics."""
 
@@ -154,7 +191,7 @@ class AlgorithmTool(Value):
     """Key prefix of the dataset's tables in the artefact storage; unset: it takes no dataset."""
     data_parameters: Mapping[str, JsonValue] = {}
     """The dataset's own knobs."""
-    kpis: tuple[str, ...] = Field(default=(), max_length=100)
+    kpis: tuple[KpiSpec, ...] = Field(default=(), max_length=100)
     """The KPIs that are computed of its result."""
 
 

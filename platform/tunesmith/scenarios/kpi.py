@@ -6,8 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from typing import Any, Literal
 
-from pydantic import JsonValue
-
+from tunesmith.domain import KpiSpec
 from tunesmith.scenarios.declarations import check_callable, check_name
 
 BETTER_WHEN = ("HIGHER", "LOWER", "AT_LEAST", "AT_MOST")
@@ -41,6 +40,7 @@ class Kpi(ABC):
         check_name(cls)
         if hasattr(cls, "better_when"):
             _check_better_when(cls.__name__, cls.better_when)
+        _check_unit(cls.__name__, cls.unit)
         _check_threshold(cls.__name__, cls.threshold)
         check_callable(cls, "compute", ("result", "data"))
 
@@ -49,41 +49,28 @@ class Kpi(ABC):
         """The number. `result` is what the algorithm returned, `data` what it was handed."""
 
     @property
-    def direction(self) -> Literal["maximize", "minimize"]:
-        """The direction of an objective that this KPI is."""
-        return "maximize" if self.better_when in ("HIGHER", "AT_LEAST") else "minimize"
+    def spec(self) -> KpiSpec:
+        """What its values mean."""
+        return KpiSpec(name=self.name, better_when=self.better_when, unit=self.unit, threshold=self.threshold)
 
     def check(self) -> None:
         """Raise ValueError when something is missing, or contradicts itself."""
         name = type(self).__name__
         _check_better_when(name, getattr(self, "better_when", None))
+        _check_unit(name, self.unit)
         _check_threshold(name, self.threshold)
         if self.better_when in ("AT_LEAST", "AT_MOST") and self.threshold is None:
             raise ValueError(f"{name} is better {self.better_when} a threshold, but has none; set threshold")
-
-    def succeeded(self, value: float) -> bool | None:
-        """Whether a value reaches the threshold; None without one."""
-        if self.threshold is None:
-            return None
-        return value >= self.threshold if self.direction == "maximize" else value <= self.threshold
-
-    def shown(self, value: float | None) -> dict[str, JsonValue] | None:
-        """What REST says of a value; None of one that was not computed yet."""
-        if value is None:
-            return None
-        return {
-            "name": self.name,
-            "better_when": self.better_when,
-            "unit": self.unit,
-            "value": value,
-            "threshold": self.threshold,
-            "success": self.succeeded(value),
-        }
 
 
 def _check_better_when(owner: str, better_when: object) -> None:
     if better_when not in BETTER_WHEN:
         raise ValueError(f"{owner}.better_when is {better_when!r}; give one of {', '.join(BETTER_WHEN)}")
+
+
+def _check_unit(owner: str, unit: object) -> None:
+    if unit is not None and not (isinstance(unit, str) and unit.isprintable()):
+        raise ValueError(f"{owner}.unit is {unit!r}; give a text that can be printed, or None")
 
 
 def _check_threshold(owner: str, threshold: object) -> None:

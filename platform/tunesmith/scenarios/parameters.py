@@ -147,9 +147,8 @@ def parse(parameters: Declared, values: Mapping[str, Any], owner: str) -> dict[s
     for name in values:
         if name not in parameters:
             known = ", ".join(parameters) or "none"
-            raise InvalidParameter(
-                f"{owner} has no parameter {shown(name)}{nearest(name, parameters)}; it takes {known}"
-            )
+            message = f"{owner} has no parameter {shown(name)}{nearest(name, parameters)}; it takes {known}"
+            raise InvalidParameter(message, parameter=str(name)[:200])
     return {name: _value(name, parameter, values, owner) for name, parameter in parameters.items()}
 
 

@@ -39,8 +39,8 @@ class ScenarioRequest(Request):
 class FromTrialRequest(Request):
     """A scenario with the parameters of a trial of an optimization."""
 
-    experiment_id: int = Field(ge=1, lt=2**63)
-    """The optimization's experiment, as `optimize` answered it."""
+    experiment_id: Annotated[int, Field(ge=1, lt=2**63)] | Annotated[str, Field(pattern=r"^[1-9][0-9]{0,17}$")]
+    """The optimization's experiment, as `optimize` answered it: a number, or its digits as text."""
     number: int | None = Field(default=None, ge=0, lt=2**63)
     """The trial's number; null: the best one."""
     tag: Name

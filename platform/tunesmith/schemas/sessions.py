@@ -15,6 +15,8 @@ MAX_NAME = 200
 """Characters of a name, at most."""
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
 """A name that people give; a blank one is taken, so to say: a conflict."""
+DisplayName = Annotated[str, Field(min_length=1, max_length=MAX_NAME, pattern=r"^[^/]*$")]
+"""A session's name: no slash, as it stands in paths."""
 Parallel = Annotated[int, Field(ge=1, le=1000)]
 """Scenarios at once."""
 
@@ -22,7 +24,7 @@ Parallel = Annotated[int, Field(ge=1, le=1000)]
 class SessionRequest(Request):
     """A session to be made."""
 
-    display_name: Name
+    display_name: DisplayName
     """What people call it; no two have the same."""
     max_parallel: Parallel | None = None
     """Scenarios that run at once, at most; one, unless the application says another number."""
@@ -31,14 +33,14 @@ class SessionRequest(Request):
 class SessionCopyRequest(Request):
     """A session to be copied."""
 
-    new_display_name: Name
+    new_display_name: DisplayName
     """The copy's name."""
 
 
 class SessionPatch(Request):
     """What may change in a session; fields that are left out stay."""
 
-    display_name: Name | None = None
+    display_name: DisplayName | None = None
     """A new name; the id stays."""
     max_parallel: Parallel | None = None
     """Scenarios that run at once, at most."""

@@ -29,10 +29,10 @@ def submit(
         trial_timeout_s=known.item.timeout_s,
     )
     run_id, workspace = str(uuid.uuid4()), tx.default_workspace()
-    experiment_id = tx.own_experiment(workspace, run_id, known.item.name, spec)
-    job = tx.create_job(experiment_id, ONE_POINT, 1, submitted_by=submitted_by)
-    tx.first_attempt(job, tx.experiment(experiment_id))
-    return tx.create_run(run_id, workspace, model_id, settled, experiment_id, job.id, submitted_by)
+    experiment = tx.own_experiment(workspace, run_id, known.item.name, spec)
+    job = tx.create_job(experiment.id, ONE_POINT, 1, submitted_by=submitted_by)
+    tx.first_attempt(job, experiment)
+    return tx.create_run(run_id, workspace, model_id, settled, experiment.id, job.id, submitted_by)
 
 
 def cancel(tx: Tx, run_id: str) -> ModelRun:

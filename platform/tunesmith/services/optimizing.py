@@ -12,6 +12,7 @@ from tunesmith.domain import (
     Experiment,
     ExperimentSpec,
     Job,
+    KpiSpec,
     Objective,
     Parameter,
     Priority,
@@ -29,7 +30,7 @@ from tunesmith.store import Tx
 
 if TYPE_CHECKING:
     from tunesmith.plugins import Registry
-    from tunesmith.scenarios import Algorithm, Kpi, ParameterType
+    from tunesmith.scenarios import Algorithm, ParameterType
 
 Direction = Literal["minimize", "maximize"]
 Planned = tuple[Search, int | None, str | None]
@@ -146,7 +147,7 @@ def _space(asked: Optimization) -> Space:
         raise InvalidSpace(f"parameters: {error.errors()[0]['msg']}") from error
 
 
-def _objectives(asked: Optimization, kpis: Sequence[Kpi]) -> tuple[Objective, ...]:
+def _objectives(asked: Optimization, kpis: Sequence[KpiSpec]) -> tuple[Objective, ...]:
     known = {kpi.name: kpi for kpi in kpis}
     for name, _direction in asked.objectives:
         if name not in known:

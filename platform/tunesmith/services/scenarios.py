@@ -11,6 +11,7 @@ from tunesmith.domain import (
     Experiment,
     ExperimentSpec,
     JobState,
+    KpiSpec,
     Scenario,
     Session,
     Space,
@@ -24,7 +25,6 @@ from tunesmith.store import Tx
 
 if TYPE_CHECKING:
     from tunesmith.plugins import Registry
-    from tunesmith.scenarios import Kpi
 
 Values = Mapping[str, Any] | None
 """Parameter -> value in its JSON form; those left out have their defaults."""
@@ -72,15 +72,15 @@ def run(tx: Tx, registry: Registry, session: Session, scenario_id: str, submitte
     if scenario.state is not JobState.CREATED:
         raise _forbidden(scenario, "reset it before you run it again")
     spec = spec_of(registry, scenario, tx.dataset_by_id(scenario.dataset_id))
-    experiment_id = scenario.experiment_id
-    if experiment_id is None:
-        experiment_id = tx.own_experiment(session.workspace_id, scenario.id, spec.tool_name, spec, [scenario.tag])
+    if scenario.experiment_id is None:
+        experiment = tx.own_experiment(session.workspace_id, scenario.id, spec.tool_name, spec, [scenario.tag])
     else:
-        tx.change_program(experiment_id, spec, [scenario.tag])
+        tx.change_program(scenario.experiment_id, spec, [scenario.tag])
+        experiment = tx.experiment(scenario.experiment_id)
     state = JobState.QUEUED if tx.has_room(session) else JobState.CREATED
-    job = tx.create_job(experiment_id, ONE_POINT, 1, submitted_by=submitted_by, state=state)
-    tx.first_attempt(job, tx.experiment(experiment_id))
-    return tx.change_scenario(scenario, experiment_id=experiment_id, job_id=job.id)
+    job = tx.create_job(experiment.id, ONE_POINT, 1, submitted_by=submitted_by, state=state)
+    tx.first_attempt(job, experiment)
+    return tx.set_run(scenario, experiment.id, job.id)
 
 
 def reset(tx: Tx, session: Session, scenario_id: str) -> Scenario:
@@ -94,7 +94,7 @@ def reset(tx: Tx, session: Session, scenario_id: str) -> Scenario:
     if not scenario.state.ended:
         created = scenario.state is JobState.CREATED
         raise _forbidden(scenario, "there is nothing to reset" if created else "cancel it before you reset it")
-    return tx.change_scenario(scenario, job_id=None)
+    return tx.set_run(scenario, scenario.experiment_id, None)
 
 
 def cancel(tx: Tx, session: Session, scenario_id: str) -> Scenario:
@@ -130,7 +130,7 @@ def from_trial(
     """
     experiment = tx.experiment(experiment_id)
     tool = experiment.spec.tool
-    if not isinstance(tool, AlgorithmTool) or tool.kind != "algorithm":
+    if not isinstance(tool, AlgorithmTool) or tool.kind != "algorithm" or len(experiment.spec.space) == 0:
         message = f"Experiment {experiment_id} is none over an algorithm's parameters; take one that `optimize` made"
         raise BadRequest(message, experiment_id=experiment_id)
     trial = _chosen(tx, experiment, number)
@@ -139,10 +139,17 @@ def from_trial(
     return create(tx, registry, session, tag, dataset.key, tool.name, parameters, tool.data_parameters)
 
 
-def kpis_of(registry: Registry, algo_name: str) -> list[Kpi]:
+def kpis_of(registry: Registry, algo_name: str) -> tuple[KpiSpec, ...]:
     """The KPIs that an algorithm's results are measured by: those of its plugin; none where it is not there."""
     known = registry.algorithms.get(algo_name)
-    return [kpi.item for kpi in registry.kpis.values() if known is not None and kpi.reference == known.reference]
+    return tuple(
+        kpi.item.spec for kpi in registry.kpis.values() if known is not None and kpi.reference == known.reference
+    )
+
+
+def measured_by(registry: Registry, scenario: Scenario) -> tuple[KpiSpec, ...]:
+    """The KPIs of a scenario's run, as they were then; without a run, those that it would be measured by now."""
+    return kpis_of(registry, scenario.algorithm) if scenario.job_id is None else scenario.kpis
 
 
 def spec_of(registry: Registry, scenario: Scenario, dataset: Dataset) -> ExperimentSpec:
@@ -162,7 +169,7 @@ def tool_of(
         parameters=parameters,
         files=dataset.files,
         data_parameters=knobs,
-        kpis=tuple(kpi.name for kpi in kpis_of(registry, algo_name)),
+        kpis=kpis_of(registry, algo_name),
     )
 
 

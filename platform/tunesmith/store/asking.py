@@ -57,6 +57,7 @@ OPEN_COUNTS = select(experiments.c.n_waiting, experiments.c.n_running).where(
 )
 HELD_BY = select(*TRIAL_COLUMNS).where(HELD, trials.c.worker == bindparam("of")).order_by(trials.c.number)
 EXPIRED_OF = select(*TRIAL_COLUMNS).where(HELD, trials.c.lease_expires_at < bindparam("now"))
+EXPIRED = select(trials.c.experiment_id).where(LEASED, trials.c.lease_expires_at < bindparam("now"))
 HAND_OUT = (
     update(trials)
     .where(OPEN, trials.c.number == bindparam("trial"))
@@ -194,8 +195,9 @@ class AskQueries(JobQueries, RecordingQueries):
 
     def expired_experiments(self) -> list[int]:
         """The experiments with trials whose lease ran out."""
-        query = select(trials.c.experiment_id).where(trials.c.lease_expires_at < utcnow(), LEASED)
-        return sorted(set(self.connection.scalars(query)))  # DISTINCT makes SQLite go through all trials
+        return sorted(
+            set(self.connection.scalars(EXPIRED, {"now": utcnow()}))
+        )  # DISTINCT makes SQLite go through all trials
 
     def put_back_expired(self, experiment: Experiment) -> int:
         """Let others take the trials whose lease ran out: same number, same point, one attempt more; how many."""

@@ -69,4 +69,4 @@ class AttemptQueries(JobQueries, RecordingQueries, ExperimentQueries):
             attempt=attempt,
             created_at=utcnow(),
         )
-        self.write_trials(experiment, [trial])
+        self.write_trials(experiment, [trial], known={})

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, insert, select, update
 
 from tunesmith.domain import Event, Job, utcnow
 from tunesmith.store.queries import Queries
 from tunesmith.store.rows import event_of
 from tunesmith.store.tables import events, jobs
+
+# Built once, for every change of a job writes these (see experiments.py).
+NEXT = update(jobs).where(jobs.c.id == bindparam("of")).values(next_seq=jobs.c.next_seq + 1).returning(jobs.c.next_seq)
+ADD = insert(events).returning(events.c.seq)
+"""With RETURNING many rows travel in one statement."""
 
 
 class EventQueries(Queries):
@@ -18,15 +23,10 @@ class EventQueries(Queries):
 
     def add_event(self, job_id: str, kind: Literal["state", "trial", "message"], data: Mapping[str, Any]) -> None:
         """Append one. The job's row hands out the number and stays locked, so that numbers follow commits."""
-        query = update(jobs).where(jobs.c.id == job_id).values(next_seq=jobs.c.next_seq + 1).returning(jobs.c.next_seq)
-        after = self.connection.scalar(query)
+        after = self.connection.scalar(NEXT, {"of": job_id})
         assert after is not None
         row = {"job_id": job_id, "seq": after - 1, "kind": kind, "data": dict(data), "at": utcnow()}
-        self.connection.execute(self.insert(events), row)
-
-    def add_state_event(self, job: Job) -> None:
-        """Append the job's present state."""
-        self.add_event(job.id, "state", _state_of(job))
+        self.connection.execute(ADD, row)
 
     def add_state_events(self, found: Sequence[Job], numbers: Sequence[int]) -> None:
         """Append the present states of jobs under numbers that their rows have handed out."""
@@ -35,8 +35,7 @@ class EventQueries(Queries):
             {"job_id": job.id, "seq": seq, "kind": "state", "data": _state_of(job), "at": now}
             for job, seq in zip(found, numbers, strict=True)
         ]
-        # With RETURNING many rows travel in one statement.
-        self.connection.execute(self.insert(events).returning(events.c.seq), rows)
+        self.connection.execute(ADD, rows[0] if len(rows) == 1 else rows)
 
     def events(self, job_id: str, after: int = 0, limit: int = 1000) -> list[Event]:
         """The job's events with a number above `after`, in order."""

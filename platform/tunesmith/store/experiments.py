@@ -24,7 +24,7 @@ UNLESS_THERE = {
     name: dialect.insert(experiments).on_conflict_do_nothing().returning(experiments)
     for name, dialect in DIALECTS.items()
 }
-OWN = insert(experiments).returning(experiments.c.id)
+OWN = insert(experiments).returning(experiments)
 
 
 class ExperimentQueries(Queries):
@@ -52,8 +52,8 @@ class ExperimentQueries(Queries):
 
     def own_experiment(
         self, workspace_id: str, owner: str, name: str, spec: ExperimentSpec, tags: Sequence[str] = ()
-    ) -> int:
-        """The id of a new experiment, found by its owner's id instead of its content: equal ones are never shared."""
+    ) -> Experiment:
+        """A new experiment, found by its owner's id instead of its content: equal ones are never shared."""
         row = {
             "workspace_id": workspace_id,
             "content_hash": owner,
@@ -63,7 +63,7 @@ class ExperimentQueries(Queries):
             "archived": False,
             "created_at": utcnow(),
         }
-        return int(self.connection.execute(OWN, row).scalar_one())
+        return experiment_of(self.connection.execute(OWN, row).one())
 
     def experiment(self, experiment_id: int) -> Experiment:
         """Read one. Raises ExperimentNotFound."""

@@ -12,6 +12,7 @@ from tunesmith.domain import TRAINING_WORDS, Job, JobState, utcnow
 from tunesmith.domain.notification import StatusChange
 from tunesmith.store.events import EventQueries
 from tunesmith.store.notifications import NotificationQueries, status_change
+from tunesmith.store.rows import given, new
 from tunesmith.store.tables import training_jobs, trials
 from tunesmith.store.tallies import TallyQueries, observed, tallied
 
@@ -23,11 +24,7 @@ FOLLOWED = (
 LATEST = select(training_jobs.c.id, training_jobs.c.latest_run, training_jobs.c.status, training_jobs.c.name).where(
     training_jobs.c.id.in_(bindparam("trainings", expanding=True))
 )
-FOLLOW = (
-    update(training_jobs)
-    .where(training_jobs.c.id == bindparam("training"))
-    .values({name: bindparam(f"new_{name}", type_=training_jobs.c[name].type) for name in FOLLOWED})
-)
+FOLLOW = update(training_jobs).where(training_jobs.c.id == bindparam("training")).values(given(training_jobs, FOLLOWED))
 ATTEMPT_WORDS = {
     JobState.SUCCEEDED: "completed",
     JobState.FAILED: "failed",
@@ -92,7 +89,7 @@ def _followed(job: Job) -> dict[str, Any]:
         *(TRAINING_WORDS[job.state].value, job.run_number, job.retries, job.started_at, job.ended_at),
         *(job.error, job.message, utcnow()),
     )
-    return {"training": job.training_id, **{f"new_{name}": value for name, value in zip(FOLLOWED, values, strict=True)}}
+    return {"training": job.training_id, **new(dict(zip(FOLLOWED, values, strict=True)))}
 
 
 def _change(job: Job, training: Any, attempt: int) -> StatusChange:

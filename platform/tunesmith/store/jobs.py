@@ -5,9 +5,11 @@ from __future__ import annotations
 import secrets
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, bindparam, literal, select, tuple_, update
+from sqlalchemy import ColumnElement, Row, bindparam, insert, literal, select, tuple_, update
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from tunesmith.domain import (
     ACTIVE,
@@ -24,13 +26,38 @@ from tunesmith.domain import (
 from tunesmith.domain.page import decode_cursor, encode_cursor
 from tunesmith.errors import ExperimentNotFound, InvalidCursor, JobActive, JobNotFound, StateForbids
 from tunesmith.store.following import FollowingQueries
-from tunesmith.store.rows import JOB_COLUMNS, job_of
+from tunesmith.store.rows import JOB_COLUMNS, given, job_of, new
 from tunesmith.store.tables import CleanText, UTCTime, experiments, jobs, trials
-from tunesmith.store.trials import TrialQueries
+from tunesmith.store.trials import UNFINISHED, TrialQueries
 
 # Built once, for every request asks these (see experiments.py).
 BY_ID = select(*JOB_COLUMNS).where(jobs.c.id == bindparam("id"))
+LOCKED = BY_ID.with_for_update()
 ACTIVE_OF = select(*JOB_COLUMNS).where(jobs.c.experiment_id == bindparam("experiment_id"), jobs.c.active == 1)
+NUMBERED = (
+    update(experiments)
+    .where(experiments.c.id == bindparam("experiment"))
+    .values(next_run=experiments.c.next_run + 1)
+    .returning(experiments.c.next_run)
+)
+ADD = insert(jobs).returning(*JOB_COLUMNS)
+ONE, AMONG = jobs.c.id == bindparam("of"), jobs.c.id.in_(bindparam("ids", expanding=True))
+OPEN_AMONG = (
+    select(trials.c.job_id, trials.c.state)
+    .where(trials.c.job_id.in_(bindparam("jobs", expanding=True)), trials.c.state.in_(UNFINISHED))
+    .distinct()
+)
+
+
+def moving(which: ColumnElement[bool], columns: Mapping[str, Any]) -> ReturningUpdate[Any]:
+    """An update that moves the jobs of a condition to another state, and hands out the number of the event."""
+    values = {**columns, "next_seq": jobs.c.next_seq + 1}
+    return update(jobs).where(which).values(values).returning(*JOB_COLUMNS, jobs.c.next_seq)
+
+
+@cache
+def _moving(which: ColumnElement[bool], names: frozenset[str]) -> ReturningUpdate[Any]:
+    return moving(which, given(jobs, names))
 
 
 class JobQueries(FollowingQueries, TrialQueries):
@@ -53,12 +80,7 @@ class JobQueries(FollowingQueries, TrialQueries):
             ExperimentNotFound: there is no such experiment.
             JobActive: the experiment has a job that is queued, running, paused or waiting for a retry.
         """
-        number = self.connection.scalar(
-            update(experiments)
-            .where(experiments.c.id == experiment_id)
-            .values(next_run=experiments.c.next_run + 1)
-            .returning(experiments.c.next_run)
-        )
+        number = self.connection.scalar(NUMBERED, {"experiment": experiment_id})
         if number is None:
             raise ExperimentNotFound(f"No experiment has the id {experiment_id}", experiment_id=experiment_id)
         row = {
@@ -73,11 +95,12 @@ class JobQueries(FollowingQueries, TrialQueries):
             "submitted_by": submitted_by,
             "queued_at": utcnow(),
             "active": 1 if state in ACTIVE else None,
+            "next_seq": 2,
         }
         if state in ACTIVE:
             self._refuse_second(experiment_id)
-        job = job_of(self.connection.execute(self.insert(jobs).values(row | columns).returning(*JOB_COLUMNS)).one())
-        self.add_state_event(job)
+        job = job_of(self.connection.execute(ADD, row | columns).one())
+        self.add_state_events([job], [1])
         self.follow_jobs([state], [job])
         return job
 
@@ -187,13 +210,22 @@ class JobQueries(FollowingQueries, TrialQueries):
         if not found:
             return []
         before = {job.id: job.state for job in found}
-        changed = {job.id: job for job in self.move_jobs(jobs.c.id.in_(before), before, to, **changes)}
+        here, of = (ONE, {"of": found[0].id}) if len(before) == 1 else (AMONG, {"ids": list(before)})
+        changed = {job.id: job for job in self.move_jobs(here, of, before, to, **changes)}
         return [changed[job.id] for job in found]
 
     def move_jobs(
-        self, which: ColumnElement[bool], before: JobState | Mapping[str, JobState], to: JobState, **changes: Any
+        self,
+        which: ColumnElement[bool],
+        of: Mapping[str, Any],
+        before: JobState | Mapping[str, JobState],
+        to: JobState,
+        **changes: Any,
     ) -> list[Job]:
-        """Write a new state of the jobs that a condition names, in any order; `before`: their state, or each one's."""
+        """Write a new state of the jobs that a condition names, in any order.
+
+        `which`: a constant, for a statement is kept for each; `of`: its parameters; `before`: see `moved`.
+        """
         columns: dict[str, Any] = {"state": to.value, "active": 1 if to in ACTIVE else None, "message": None, **changes}
         if to is not JobState.RUNNING:
             columns |= {"wanted": None, "lease_owner": None, "lease_token": None, "lease_expires_at": None}
@@ -201,22 +233,25 @@ class JobQueries(FollowingQueries, TrialQueries):
             columns.setdefault("ended_at", utcnow())
         if to is JobState.SUCCEEDED:
             columns.setdefault("error", None)  # of an earlier attempt
-        query = update(jobs).where(which).values(**columns, next_seq=jobs.c.next_seq + 1)
-        rows = self.connection.execute(query.returning(*JOB_COLUMNS, jobs.c.next_seq)).all()
+        query = _moving(which, frozenset(columns))
+        return self.moved(self.connection.execute(query, {**of, **new(columns)}).all(), before, to)
+
+    def moved(self, rows: Sequence[Row[Any]], before: JobState | Mapping[str, JobState], to: JobState) -> list[Job]:
+        """The jobs that `moving` answered, with all that follows from their new state; `before`: theirs, or each's."""
         if not rows:
             return []
         changed = list(map(job_of, rows))
         states = [before if isinstance(before, JobState) else before[job.id] for job in changed]
-        self._leave_running([job for job, state in zip(changed, states, strict=True) if state is JobState.RUNNING])
-        if to is not JobState.RUNNING:
-            self._settle_open(changed, to)
+        left = [job for job, state in zip(changed, states, strict=True) if state is JobState.RUNNING]
+        self._leave_running(left)
+        self._settle_open(changed if to.ended else left, to)
         self.add_state_events(changed, [row.next_seq - 1 for row in rows])
         self.follow_jobs(states, changed)
         return changed
 
     def lock_job(self, job_id: str) -> Job:
         """Read one and hold its row to the end of the transaction. Raises JobNotFound."""
-        row = self.connection.execute(BY_ID.with_for_update(), {"id": job_id}).first()
+        row = self.connection.execute(LOCKED, {"id": job_id}).first()
         if row is None:
             raise JobNotFound(f"No job has the id {job_id!r}", job_id=job_id)
         return job_of(row)
@@ -228,11 +263,11 @@ class JobQueries(FollowingQueries, TrialQueries):
 
     def _settle_open(self, found: Sequence[Job], to: JobState) -> None:
         """Fail the open trials of jobs that end; of others, those that were running wait again."""
-        states = (TrialState.WAITING.value, TrialState.RUNNING.value) if to.ended else (TrialState.RUNNING.value,)
-        query = select(trials.c.job_id).where(
-            trials.c.job_id.in_([job.id for job in found]), trials.c.state.in_(states)
-        )
-        unsettled = set(self.connection.scalars(query.distinct()))
+        if not found:
+            return
+        states = UNFINISHED if to.ended else (TrialState.RUNNING.value,)
+        rows = self.connection.execute(OPEN_AMONG, {"jobs": [job.id for job in found]})
+        unsettled = {job_id for job_id, state in rows if state in states}
         for job in found:
             if job.id in unsettled and to.ended:
                 self.settle_trials(job, f"{NOT_EVALUATED}{to.value}")

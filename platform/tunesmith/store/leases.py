@@ -7,11 +7,12 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Text, exists, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, Text, bindparam, exists, func, or_, select, update
 
 from tunesmith.domain import Job, JobState, backoff_s, utcnow
 from tunesmith.errors import LeaseLost
 from tunesmith.store.attempts import AttemptQueries
+from tunesmith.store.jobs import moving
 from tunesmith.store.rows import JOB_COLUMNS, job_of
 from tunesmith.store.tables import UTCTime, jobs, training_jobs
 
@@ -28,6 +29,40 @@ def held_back(training_id: ColumnElement[str]) -> ColumnElement[bool]:
 
 
 WAITS = (jobs.c.state == JobState.RETRY_WAIT.value) & ~held_back(jobs.c.training_id)
+# Built once, as they are asked all the time (see experiments.py).
+NOW = bindparam("now", type_=UTCTime)
+QUEUED, RUNNING = jobs.c.state == JobState.QUEUED.value, jobs.c.state == JobState.RUNNING.value
+DUE = QUEUED & or_(jobs.c.available_at.is_(None), jobs.c.available_at <= NOW)
+ANY_DUE = select(jobs.c.id).where(DUE | (RUNNING & (jobs.c.lease_expires_at < NOW))).limit(1)
+COUNT_RUNNING = select(func.count()).where(RUNNING)
+PICKED = (
+    select(jobs.c.id)
+    .where(DUE)
+    .order_by(jobs.c.priority.desc(), jobs.c.queued_at, jobs.c.id)
+    .limit(bindparam("count"))
+    .with_for_update(skip_locked=True)
+    .cte("picked")  # so that it is looked for once
+)
+CLAIM = moving(
+    jobs.c.id.in_(select(PICKED.c.id)),
+    {
+        "state": JobState.RUNNING.value,
+        "active": 1,
+        "message": None,
+        "lease_owner": bindparam("owner"),
+        "lease_token": bindparam("secret", type_=Text) + jobs.c.id,
+        "lease_expires_at": bindparam("until", type_=UTCTime),
+        "started_at": func.coalesce(jobs.c.started_at, NOW),
+        "claimed_at": NOW,
+        "attempt": jobs.c.attempt + 1,
+    },
+)
+NEXT_RETRY = select(func.min(jobs.c.available_at)).where(WAITS)
+OF_TOKENS = jobs.c.lease_token.in_(bindparam("tokens", expanding=True))
+HELD = select(*JOB_COLUMNS).where(OF_TOKENS, RUNNING)
+RENEW = update(jobs).where(OF_TOKENS, RUNNING).values(lease_expires_at=bindparam("until")).returning(*JOB_COLUMNS)
+LEASED = select(*JOB_COLUMNS).where(jobs.c.id == bindparam("id"), jobs.c.lease_token == bindparam("token"))
+LEASED = LEASED.with_for_update()
 GOES_ON = "its runner was lost; it goes on"
 SCRIPT = "tune:"
 """What the owner of a job begins with that a script runs in its own process: no runner could take it over."""
@@ -38,10 +73,7 @@ class LeaseQueries(AttemptQueries):
 
     def nothing_to_dispatch(self) -> bool:
         """Whether no job is queued and no lease has run out: a read, so that an idle platform never writes."""
-        now = utcnow()
-        due = (jobs.c.state == JobState.QUEUED.value) & or_(jobs.c.available_at.is_(None), jobs.c.available_at <= now)
-        lost = (jobs.c.state == JobState.RUNNING.value) & (jobs.c.lease_expires_at < now)
-        return self.connection.execute(select(jobs.c.id).where(due | lost).limit(1)).first() is None
+        return self.connection.scalar(ANY_DUE, {"now": utcnow()}) is None
 
     def claim_jobs(self, owner: str, lease_s: float, max_running: int, limit: int | None = None) -> list[Job]:
         """Take queued jobs, highest priority first, then oldest first, until `max_running` run; at most `limit` now.
@@ -51,31 +83,18 @@ class LeaseQueries(AttemptQueries):
         if self.connection.dialect.name == "postgresql":  # two claimers at once would each fill all the places
             self.connection.execute(select(func.pg_advisory_xact_lock(CLAIM_LOCK)))
         now = utcnow()
-        running = self.connection.scalar(select(func.count()).where(jobs.c.state == JobState.RUNNING.value)) or 0
-        if running >= max_running:
+        room = max_running - (self.connection.scalar(COUNT_RUNNING) or 0)
+        if room <= 0:
             return []
-        picked = (
-            select(jobs.c.id)
-            .where(
-                jobs.c.state == JobState.QUEUED.value,
-                or_(jobs.c.available_at.is_(None), jobs.c.available_at <= now),
-            )
-            .order_by(jobs.c.priority.desc(), jobs.c.queued_at, jobs.c.id)
-            .limit(max_running - running if limit is None else min(limit, max_running - running))
-            .with_for_update(skip_locked=True)
-            .cte("picked")  # so that it is looked for once
-        )
-        claimed = self.move_jobs(
-            jobs.c.id.in_(select(picked.c.id)),
-            JobState.QUEUED,
-            JobState.RUNNING,
-            lease_owner=owner,
-            lease_token=literal(f"{secrets.token_hex(16)}-", Text) + jobs.c.id,
-            lease_expires_at=now + timedelta(seconds=lease_s),
-            started_at=func.coalesce(jobs.c.started_at, literal(now, UTCTime)),
-            claimed_at=now,
-            attempt=jobs.c.attempt + 1,
-        )
+        values = {
+            "now": now,
+            "count": room if limit is None else min(limit, room),
+            "owner": owner,
+            "secret": f"{secrets.token_hex(16)}-",
+            "until": now + timedelta(seconds=lease_s),
+        }
+        rows = self.connection.execute(CLAIM, values).all()
+        claimed = self.moved(rows, JobState.QUEUED, JobState.RUNNING)
         return sorted(claimed, key=lambda job: (-job.priority, job.queued_at, job.id))
 
     def wake_retries(self, limit: int = 100) -> list[Job]:
@@ -86,7 +105,7 @@ class LeaseQueries(AttemptQueries):
 
     def next_retry(self) -> datetime | None:
         """When the next failed job is to be begun anew."""
-        moment: datetime | None = self.connection.scalar(select(func.min(jobs.c.available_at)).where(WAITS))
+        moment: datetime | None = self.connection.scalar(NEXT_RETRY)
         return moment
 
     def renew_leases(self, tokens: Collection[str], lease_s: float) -> dict[str, Job]:
@@ -94,23 +113,17 @@ class LeaseQueries(AttemptQueries):
         if not tokens:
             return {}
         expires = utcnow() + timedelta(seconds=lease_s)
-        query = (
-            update(jobs)
-            .where(jobs.c.lease_token.in_(list(tokens)), jobs.c.state == JobState.RUNNING.value)
-            .values(lease_expires_at=expires)
-            .returning(*JOB_COLUMNS)
-        )
-        return {str(row.lease_token): job_of(row) for row in self.connection.execute(query)}
+        rows = self.connection.execute(RENEW, {"tokens": list(tokens), "until": expires})
+        return {str(row.lease_token): job_of(row) for row in rows}
 
     def held_jobs(self, tokens: Collection[str]) -> dict[str, Job]:
         """Token -> job for the leases that still hold, with what people want of them."""
-        here = (jobs.c.lease_token.in_(list(tokens)), jobs.c.state == JobState.RUNNING.value)
-        return {str(row.lease_token): job_of(row) for row in self.connection.execute(select(*JOB_COLUMNS).where(*here))}
+        rows = self.connection.execute(HELD, {"tokens": list(tokens)})
+        return {str(row.lease_token): job_of(row) for row in rows}
 
     def leased_job(self, job_id: str, token: str) -> Job:
         """The job, if it is still held under the token, its row locked. Raises LeaseLost."""
-        query = select(*JOB_COLUMNS).where(jobs.c.id == job_id, jobs.c.lease_token == token).with_for_update()
-        row = self.connection.execute(query).first()
+        row = self.connection.execute(LEASED, {"id": job_id, "token": token}).first()
         if row is None:
             raise LeaseLost(f"The lease on {job_id} is held by another runner, or ended", job_id=job_id)
         return job_of(row)
@@ -134,7 +147,7 @@ class LeaseQueries(AttemptQueries):
 
     def end_leases(self, tokens: Collection[str], to: JobState, **changes: Any) -> list[Job]:
         """The same for many jobs that end alike, without retries; those that are not held any more are left out."""
-        return self.move_jobs(jobs.c.lease_token.in_(list(tokens)), JobState.RUNNING, to, **changes)
+        return self.move_jobs(OF_TOKENS, {"tokens": list(tokens)}, JobState.RUNNING, to, **changes)
 
     def recover_jobs(self, owner: str | None = None, everyone: bool = False) -> list[Job]:
         """Free the running jobs whose lease expired, or all of an owner that is known to be dead, or every runner's.

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import Update, bindparam, func, insert, select, update
 
 from tunesmith.domain import FINISHED, Experiment, Measurement, Progress, Trial, TrialState, utcnow
 from tunesmith.errors import LeaseLost
 from tunesmith.store.pareto import changes_of
 from tunesmith.store.queries import DIALECTS, Queries, chunks
-from tunesmith.store.rows import MORE, trial_row
+from tunesmith.store.rows import MORE, given, new, trial_row
 from tunesmith.store.tables import events, experiments, jobs, measurements, trials
 
 KEPT = ("experiment_id", "number", "job_id", "run_number", "created_at")
@@ -36,6 +37,17 @@ COUNT = {
 KNOWN_STATE = select(trials.c.number, trials.c.state).where(
     trials.c.experiment_id == bindparam("experiment"), trials.c.number == bindparam("trial")
 )
+
+FENCE = (
+    select(jobs.c.next_seq).where(jobs.c.id == bindparam("job"), jobs.c.lease_token == bindparam("token"))
+).with_for_update()
+ADD_EVENTS = insert(events)
+
+
+@cache
+def _noting(names: frozenset[str]) -> Update:
+    values = {**given(jobs, names), "next_seq": jobs.c.next_seq + bindparam("more")}
+    return update(jobs).where(jobs.c.id == bindparam("job")).values(values)
 
 
 class RecordingQueries(Queries):
@@ -69,7 +81,7 @@ class RecordingQueries(Queries):
                 {"job_id": job_id, "seq": seq + i, "kind": "trial", "data": _trial_event(trial), "at": now}
                 for i, trial in enumerate(finished)
             ]
-            self.connection.execute(self.insert(events), rows)
+            self.connection.execute(ADD_EVENTS, rows)
 
     def write_trials(
         self, experiment: Experiment, found: Sequence[Trial], known: Mapping[int, TrialState] | None = None
@@ -98,21 +110,20 @@ class RecordingQueries(Queries):
         return fresh
 
     def _fence(self, job_id: str, token: str) -> int:
-        query = select(jobs.c.next_seq).where(jobs.c.id == job_id, jobs.c.lease_token == token)
-        seq = self.connection.scalar(query.with_for_update())
+        seq = self.connection.scalar(FENCE, {"job": job_id, "token": token})
         if seq is None:
             raise LeaseLost(f"The lease on {job_id} is held by another runner, or ended", job_id=job_id)
         return int(seq)
 
     def _note(self, job_id: str, count: int, progress: Progress | None, message: str | None) -> None:
-        changes: dict[str, Any] = {"next_seq": jobs.c.next_seq + count}
+        changes: dict[str, Any] = {}
         if progress is not None:
             changes["progress"] = progress.model_dump(mode="json")
         if message is not None:
             changes["message"] = message
         if count:
             changes["losses"] = 0
-        self.connection.execute(update(jobs).where(jobs.c.id == job_id).values(changes))
+        self.connection.execute(_noting(frozenset(changes)), {"job": job_id, "more": count, **new(changes)})
 
     def _states(self, experiment_id: int, numbers: Sequence[int]) -> dict[int, TrialState]:
         if len(numbers) == 1:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Row, bindparam
+from sqlalchemy import Row, Table, bindparam
 
 from tunesmith.domain import (
     Event,
@@ -32,6 +32,16 @@ TRAINING_FIELDS = tuple(TrainingJob.model_fields)
 TRAINING_COLUMNS = tuple(training_jobs.c[name] for name in TRAINING_FIELDS)
 TRIAL_FIELDS = tuple(Trial.model_fields)
 TRIAL_COLUMNS = tuple(trials.c[name] for name in TRIAL_FIELDS)
+
+
+def given(table: Table, names: Iterable[str]) -> dict[str, Any]:
+    """Values of an update that is built once: column -> a parameter `new_<column>` of its type."""
+    return {name: bindparam(f"new_{name}", type_=table.c[name].type) for name in sorted(names)}
+
+
+def new(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of such an update."""
+    return {f"new_{name}": value for name, value in columns.items()}
 
 
 def experiment_of(row: Row[Any]) -> Experiment:

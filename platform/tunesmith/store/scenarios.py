@@ -11,18 +11,30 @@ from pydantic import JsonValue
 from sqlalchemy import Select, bindparam, delete, exists, func, or_, select, update
 
 from tunesmith.domain import ACTIVE, Job, JobState, Scenario, Session, Standing, utcnow
-from tunesmith.errors import JobActive, ScenarioNotFound, SessionNotFound
+from tunesmith.errors import JobActive, ScenarioNotFound
 from tunesmith.store.datasets import OPEN, DatasetQueries
-from tunesmith.store.rows import JOB_COLUMNS, job_of
-from tunesmith.store.session_rows import SCENARIO_COLUMNS, STANDING_COLUMNS, scenario_of, standing_of
+from tunesmith.store.rows import JOB_COLUMNS, given, job_of, new
+from tunesmith.store.session_rows import (
+    SCENARIO_COLUMNS,
+    SESSION_COLUMNS,
+    STANDING_COLUMNS,
+    scenario_of,
+    session_of,
+    standing_of,
+)
 from tunesmith.store.sessions import taken
-from tunesmith.store.tables import datasets, jobs, optimizations, scenarios, sessions, trials
+from tunesmith.store.tables import datasets, experiments, jobs, optimizations, scenarios, sessions, trials
 
 WHOLE = (
     select(*SCENARIO_COLUMNS)
     .join_from(scenarios, datasets, datasets.c.id == scenarios.c.dataset_id)
     .outerjoin(jobs, jobs.c.id == scenarios.c.job_id)
+    .outerjoin(experiments, experiments.c.id == jobs.c.experiment_id)
     .outerjoin(trials, trials.c.job_id == scenarios.c.job_id)
+)
+OF_ONE = WHOLE.where(scenarios.c.id == bindparam("id"), scenarios.c.session_id == bindparam("session_id"))
+SET_RUN = (
+    update(scenarios).where(scenarios.c.id == bindparam("of")).values(given(scenarios, ["experiment_id", "job_id"]))
 )
 # Built once, as hundreds of clients ask it all the time: one row of each table, found by its key.
 STANDING = (
@@ -39,6 +51,13 @@ OF_SESSION = scenarios.c.session_id.concat("") == bindparam("session_id")
 CREATED, RUNNING = JobState.CREATED.value, JobState.RUNNING.value
 other = jobs.alias("other")
 WAITS = (jobs.c.state == CREATED) & ~exists().where(other.c.experiment_id == jobs.c.experiment_id, other.c.active == 1)
+RUNS_NOW = WHOLE.where(jobs.c.state == RUNNING, OF_SESSION).order_by(jobs.c.started_at, scenarios.c.id).limit(1)
+HOLD_SESSION_OF = (
+    select(*SESSION_COLUMNS)
+    .join_from(scenarios, sessions, sessions.c.id == scenarios.c.session_id)
+    .where(scenarios.c.job_id == bindparam("job"))
+    .with_for_update(of=sessions, key_share=True)
+)
 JOBS_OF = select(jobs.c.id).join_from(jobs, scenarios, scenarios.c.job_id == jobs.c.id)
 ANY_WAITING = JOBS_OF.where(WAITS).limit(1)
 BEGINNING = (
@@ -106,8 +125,7 @@ class ScenarioQueries(DatasetQueries):
 
     def scenario(self, session_id: str, scenario_id: str) -> Scenario:
         """One of a session. Raises ScenarioNotFound."""
-        query = WHOLE.where(scenarios.c.id == scenario_id, scenarios.c.session_id == session_id)
-        found = self._found(query)
+        found = self._found(OF_ONE, {"id": scenario_id, "session_id": session_id})
         if found is None:
             raise _missing(scenario_id)
         return found
@@ -122,12 +140,12 @@ class ScenarioQueries(DatasetQueries):
 
     def processing(self, session_id: str) -> Scenario | None:
         """The scenario of a session that runs; of several the one that began first."""
-        query = WHOLE.where(jobs.c.state == RUNNING, OF_SESSION).order_by(jobs.c.started_at, scenarios.c.id).limit(1)
-        return self._found(query, {"session_id": session_id})
+        return self._found(RUNS_NOW, {"session_id": session_id})
 
-    def change_scenario(self, scenario: Scenario, **columns: Any) -> Scenario:
-        """Write columns of one."""
-        self.connection.execute(update(scenarios).where(scenarios.c.id == scenario.id).values(columns))
+    def set_run(self, scenario: Scenario, experiment_id: int | None, job_id: str | None) -> Scenario:
+        """Write which experiment one is, and which job is its run."""
+        changes = new({"experiment_id": experiment_id, "job_id": job_id})
+        self.connection.execute(SET_RUN, {"of": scenario.id, **changes})
         return self.scenario(scenario.session_id, scenario.id)
 
     def delete_scenario(self, scenario: Scenario) -> None:
@@ -150,10 +168,8 @@ class ScenarioQueries(DatasetQueries):
 
     def session_of_run(self, job_id: str) -> Session | None:
         """The session of the scenario whose run a job is, its row held; None when it is none's."""
-        session_id = self.connection.scalar(select(scenarios.c.session_id).where(scenarios.c.job_id == job_id))
-        with suppress(SessionNotFound):
-            return None if session_id is None else self.lock_session(session_id)
-        return None
+        row = self.connection.execute(HOLD_SESSION_OF, {"job": job_id}).first()
+        return None if row is None else session_of(row)
 
     def begin_waiting(self, session: Session) -> list[Job]:
         """Queue runs of a session that waited for their turn, oldest first, as many as may run; its row is held."""
@@ -181,8 +197,8 @@ class ScenarioQueries(DatasetQueries):
         found: str | None = self.connection.scalar(query)
         return found
 
-    def _found(self, query: Select[Any], values: Mapping[str, Any] | None = None) -> Scenario | None:
-        row = self.connection.execute(query, dict(values or {})).first()
+    def _found(self, query: Select[Any], values: Mapping[str, Any]) -> Scenario | None:
+        row = self.connection.execute(query, values).first()
         return None if row is None else scenario_of(row)
 
 

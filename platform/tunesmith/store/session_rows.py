@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row
+from pydantic import TypeAdapter
+from sqlalchemy import ColumnElement, Row, Text, type_coerce
 
 from tunesmith.domain import (
     NOT_EVALUATED,
     Dataset,
     JobState,
+    KpiSpec,
     ModelRun,
     Scenario,
     Session,
     Standing,
     utcnow,
 )
-from tunesmith.store.tables import datasets, jobs, model_runs, scenarios, sessions, trials
+from tunesmith.store.tables import datasets, experiments, jobs, model_runs, scenarios, sessions, trials
 
 SESSION_FIELDS = tuple(Session.model_fields)
 SESSION_COLUMNS = tuple(sessions.c[name] for name in SESSION_FIELDS)
@@ -30,7 +34,10 @@ OUTCOME_COLUMNS = (
     *(jobs.c.error.label("job_error"), trials.c.number, trials.c.error.label("trial_error")),
 )
 """Of a job and its one trial."""
-SCENARIO_COLUMNS = (*scenarios.c, datasets.c.key, trials.c.metrics, *OUTCOME_COLUMNS)
+# As text: a session's scenarios are listed all at once, and to validate a whole spec costs more than the rest of a row.
+SPEC = type_coerce(experiments.c.spec, Text).label("spec")
+SCENARIO_COLUMNS = (*scenarios.c, datasets.c.key, SPEC, trials.c.metrics, *OUTCOME_COLUMNS)
+KPIS = TypeAdapter(tuple[KpiSpec, ...])
 RUN_COLUMNS = (*model_runs.c, *OUTCOME_COLUMNS)
 CANCELLED = "it was cancelled"
 """Why a run has failed that a person stopped."""
@@ -67,9 +74,11 @@ def scenario_of(row: Row[Any]) -> Scenario:
         experiment_id=row.experiment_id,
         job_id=row.job_id,
         state=state,
+        waits=row.state == JobState.CREATED.value,
         progress=_percent(state, row.progress),
         error=_error(state, row),
         metrics=row.metrics or {},
+        kpis=() if row.spec is None else _kpis(json.dumps(json.loads(row.spec)["tool"]["kpis"])),
         trial_number=row.number,
         created_at=row.created_at,
         started_at=row.started_at,
@@ -95,6 +104,11 @@ def run_of(row: Row[Any]) -> ModelRun:
         started_at=row.started_at,
         updated_at=_moved_at(row),
     )
+
+
+@lru_cache(maxsize=256)
+def _kpis(text: str) -> tuple[KpiSpec, ...]:
+    return KPIS.validate_json(text)
 
 
 def _state(job_state: str | None) -> JobState:

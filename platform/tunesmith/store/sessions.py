@@ -14,7 +14,7 @@ from tunesmith.store.session_rows import SESSION_COLUMNS, session_of
 from tunesmith.store.tables import datasets, optimizations, scenarios, sessions, workspaces
 from tunesmith.store.workspaces import DEFAULT, WorkspaceQueries
 
-BY_ID = select(*SESSION_COLUMNS).where(sessions.c.id == bindparam("id"))
+HELD = select(*SESSION_COLUMNS).where(sessions.c.id == bindparam("id")).with_for_update(key_share=True)
 # An id comes before a name that says the same.
 FOUND = (
     select(*SESSION_COLUMNS)
@@ -51,7 +51,7 @@ class SessionQueries(RemovalQueries, WorkspaceQueries):
 
         Others may go on to refer to it.
         """
-        row = self.connection.execute(BY_ID.with_for_update(key_share=True), {"id": session_id}).first()
+        row = self.connection.execute(HELD, {"id": session_id}).first()
         if row is None:
             raise _missing(session_id)
         return session_of(row)

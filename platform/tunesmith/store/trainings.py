@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Select, case, delete, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, case, delete, exists, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from tunesmith.domain import (
@@ -26,8 +26,10 @@ from tunesmith.domain import (
 from tunesmith.domain.page import decode_cursor, encode_cursor
 from tunesmith.domain.training import shown_status
 from tunesmith.errors import BadRequest, DependedOn, NameTaken, StateForbids, TrainingNotFound
+from tunesmith.storage import experiment_key
 from tunesmith.store.attempts import AttemptQueries
 from tunesmith.store.leases import held_back
+from tunesmith.store.leftovers import LeftoverQueries
 from tunesmith.store.queries import DIALECTS
 from tunesmith.store.rows import JOB_COLUMNS, TRAINING_COLUMNS, TRIAL_COLUMNS, job_of, training_of, trial_of
 from tunesmith.store.tables import (
@@ -83,10 +85,14 @@ FREE = (
     & ~held_back(jobs.c.training_id)
 )
 """A firing that waited and could begin: none of its training job is active or older, and what it needs is done."""
+# Built once, as the dispatcher asks them all the time (see experiments.py).
+NEXT_DUE = select(func.min(training_jobs.c.next_run_at)).where(DUE)
+ANY_READY = select(training_jobs.c.id).where(READY).limit(1)
+WAITING = select(*JOB_COLUMNS).where(FREE).order_by(jobs.c.queued_at, jobs.c.id).limit(bindparam("count"))
 Order = Literal["created_at", "name", "next_run_at", "updated_at"]
 
 
-class TrainingQueries(AttemptQueries):
+class TrainingQueries(AttemptQueries, LeftoverQueries):
     """Queries on training jobs."""
 
     def create_training(
@@ -98,7 +104,7 @@ class TrainingQueries(AttemptQueries):
             "id": training_id,
             "workspace_id": workspace_id,
             "name": name,
-            "experiment_id": self.own_experiment(workspace_id, training_id, name, spec, tags),
+            "experiment_id": self.own_experiment(workspace_id, training_id, name, spec, tags).id,
             "plan": plan,
             "status": TrainingStatus.PENDING.value,
             "scheduled": plan.schedule is not None,
@@ -190,7 +196,10 @@ class TrainingQueries(AttemptQueries):
         self.connection.execute(update(experiments).where(experiments.c.id == experiment_id).values(changes))
 
     def delete_training(self, training: TrainingJob) -> None:
-        """Delete one with its firings, attempts and events. Raises DependedOn, StateForbids (it is running)."""
+        """Delete one with its firings, attempts and events; its files are left over.
+
+        Raises DependedOn, StateForbids (it is running).
+        """
         self.lock_training(training.id)
         needing = self.dependents(training.id)
         if needing:
@@ -210,6 +219,7 @@ class TrainingQueries(AttemptQueries):
             delete(experiments).where(experiments.c.id == here),
         ):
             self.connection.execute(query)
+        self.leave([experiment_key(here)])
 
     def set_dependencies(self, training_id: str, on_ids: Collection[str]) -> None:
         """Let it depend on these. Raises BadRequest where that closes a circle."""
@@ -265,17 +275,16 @@ class TrainingQueries(AttemptQueries):
 
     def any_ready(self) -> bool:
         """Whether there is one of these."""
-        return self.connection.scalar(select(training_jobs.c.id).where(READY).limit(1)) is not None
+        return self.connection.scalar(ANY_READY) is not None
 
     def next_due(self) -> datetime | None:
         """When the next one is due."""
-        moment: datetime | None = self.connection.scalar(select(func.min(training_jobs.c.next_run_at)).where(DUE))
+        moment: datetime | None = self.connection.scalar(NEXT_DUE)
         return moment
 
     def waiting_firings(self, limit: int = 100) -> list[Job]:
         """Firings that waited, and could begin now."""
-        query = select(*JOB_COLUMNS).where(FREE).order_by(jobs.c.queued_at, jobs.c.id).limit(limit)
-        return list(map(job_of, self.connection.execute(query)))
+        return list(map(job_of, self.connection.execute(WAITING, {"count": limit})))
 
     def latest_firing(self, training: TrainingJob) -> Job | None:
         """The firing that its status tells of."""

@@ -33,6 +33,28 @@ UNFINISHED_OF = select(trials.c.number).where(
     trials.c.experiment_id == bindparam("experiment_id"), trials.c.state.in_(UNFINISHED), NOT_OF
 )
 ADDED = select(*TRIAL_COLUMNS).where(BY_ID, trials.c.id > bindparam("above"), NOT_OF)
+OPEN_OF = (
+    select(*TRIAL_COLUMNS)
+    .where(trials.c.job_id == bindparam("job_id"), trials.c.state.in_(UNFINISHED))
+    .order_by(trials.c.number)
+)
+HISTORY = (
+    OF_EXPERIMENT.where(trials.c.state.in_([state.value for state in FINISHED]))
+    .order_by(trials.c.number)
+    .execution_options(yield_per=1000)
+)
+HISTORY_OF_JOB = HISTORY.where(trials.c.job_id == bindparam("job_id"))
+RESERVE = (
+    update(experiments)
+    .where(experiments.c.id == bindparam("experiment"))
+    .values(next_number=experiments.c.next_number + bindparam("count"))
+    .returning(experiments.c.next_number)
+)
+HIGHEST = select(func.max(trials.c.number)).where(trials.c.experiment_id == experiments.c.id).scalar_subquery()
+UNTIDY = select(experiments.c.id).where(
+    experiments.c.id.in_(bindparam("ids", expanding=True)),
+    experiments.c.next_number > func.coalesce(HIGHEST + 1, 0),
+)
 AMONG = OF_EXPERIMENT.where(trials.c.number.in_(bindparam("numbers", expanding=True)), NOT_OF)
 
 
@@ -89,25 +111,12 @@ class TrialQueries(Queries):
 
     def open_trials(self, job_id: str) -> list[Trial]:
         """The job's trials that are waiting or running, by number."""
-        query = (
-            select(*TRIAL_COLUMNS)
-            .where(trials.c.job_id == job_id, trials.c.state.in_(UNFINISHED))
-            .order_by(trials.c.number)
-        )
-        return [trial_of(row) for row in self.connection.execute(query)]
+        return [trial_of(row) for row in self.connection.execute(OPEN_OF, {"job_id": job_id})]
 
     def history(self, experiment_id: int, job_id: str | None = None) -> Iterator[Trial]:
         """Every finished trial of an experiment, or of one of its jobs, by number, streamed."""
-        states = [state.value for state in FINISHED]
-        query = (
-            select(*TRIAL_COLUMNS)
-            .where(trials.c.experiment_id == experiment_id, trials.c.state.in_(states))
-            .order_by(trials.c.number)
-            .execution_options(yield_per=1000)
-        )
-        if job_id is not None:
-            query = query.where(trials.c.job_id == job_id)
-        for row in self.connection.execute(query):
+        query = HISTORY if job_id is None else HISTORY_OF_JOB
+        for row in self.connection.execute(query, {"experiment_id": experiment_id, "job_id": job_id}):
             yield trial_of(row)
 
     def job_summary(self, job_id: str) -> dict[TrialState, int]:
@@ -122,23 +131,14 @@ class TrialQueries(Queries):
 
     def reserve_numbers(self, experiment_id: int, count: int) -> int:
         """The first of `count` numbers that nobody else gets. Raises ExperimentNotFound."""
-        query = (
-            update(experiments)
-            .where(experiments.c.id == experiment_id)
-            .values(next_number=experiments.c.next_number + count)
-            .returning(experiments.c.next_number)
-        )
-        reserved = self.connection.scalar(query)
+        reserved = self.connection.scalar(RESERVE, {"experiment": experiment_id, "count": count})
         if reserved is None:
             raise ExperimentNotFound(f"No experiment has the id {experiment_id}", experiment_id=experiment_id)
         return int(reserved) - count
 
     def untidy_numbers(self, experiment_ids: Collection[int]) -> list[int]:
         """Those of the experiments that have numbers reserved above every trial."""
-        highest = select(func.max(trials.c.number)).where(trials.c.experiment_id == experiments.c.id).scalar_subquery()
-        untidy = experiments.c.next_number > func.coalesce(highest + 1, 0)
-        query = select(experiments.c.id).where(experiments.c.id.in_(list(experiment_ids)), untidy)
-        return list(self.connection.scalars(query)) if experiment_ids else []
+        return list(self.connection.scalars(UNTIDY, {"ids": list(experiment_ids)})) if experiment_ids else []
 
     def trim_numbers(self, experiment_id: int) -> None:
         """Take back the reserved numbers above every trial, which their owner did not use."""

@@ -20,13 +20,17 @@ from tunesmith.errors import (
     ScenarioNotFound,
     TrialNotFound,
 )
+from tunesmith.plugins import Plugin, Registry
 from tunesmith.services import comparing, datasets, scenarios, sessions
 from tunesmith.services.optimizing import Optimization, Planned, optimize
 from tunesmith.store import Store
 from tunesmith.testing.base import Contract
 from tunesmith.testing.factories import finished_trial, spec
 from tunesmith.testing.session_factories import (
+    REFERENCE,
     REGISTRY,
+    Cost,
+    Pack,
     end,
     new_dataset,
     new_session,
@@ -64,6 +68,14 @@ def record_costs(store: Store, job: Job, costs: dict[int, float]) -> None:
         tx.end_lease(job.id, str(held.lease_token), JobState.SUCCEEDED)
 
 
+class CostInCents(Cost):
+    """The same, in another unit and with a limit."""
+
+    name = "Cost"
+    unit = "ct"
+    threshold = 500
+
+
 class ComparisonContract(Contract):
     """Scenarios side by side, and searches over their parameters."""
 
@@ -83,6 +95,26 @@ class ComparisonContract(Contract):
         assert list(lower.values.values()) == [3.0, 2.0, 2.0, None]
         assert lower.best == (ids[1], ids[2])
         assert (at_least.kpi, at_least.threshold, at_least.best) == ("Fill rate", 0.0, (ids[0],))
+
+    def test_each_scenario_is_measured_as_its_kpis_were_when_it_ran(self, store: Store) -> None:
+        session, (old, new, idle) = prepared(store, 3, max_parallel=3)
+        (asked,) = run(store, session, old)
+        end(store, asked.job_id, {"Cost": 3.0, "Fill_rate": 0.5})
+        later = Registry.of(Plugin(algorithms=[Pack], kpis=[CostInCents]), REFERENCE)
+        with store.write() as tx:
+            asked = scenarios.run(tx, later, session, new.id)
+        end(store, asked.job_id, {"Cost": 200.0})
+        with store.read() as tx:
+            table = comparing.compare(tx, later, session, [idle.id, old.id, new.id])
+            assert [kpi.name for kpi in tx.scenario(session.id, old.id).kpis] == ["Cost", "Fill rate"]
+        assert [(row.kpi, row.unit, row.threshold, list(row.values.values()), row.best) for row in table.rows] == [
+            ("Cost", "ct", 500.0, [None, None, 200.0], (new.id,)),
+            ("Cost", "EUR", None, [None, 3.0, None], (old.id,)),
+            ("Fill rate", None, 0.0, [None, 0.5, None], (old.id,)),
+        ]
+        with store.write() as tx:
+            reset = scenarios.reset(tx, session, old.id)
+            assert [kpi.unit for kpi in scenarios.measured_by(later, reset)] == ["ct"]
 
     def test_an_optimization_is_an_experiment_over_parameters(self, store: Store) -> None:
         session, _ = prepared(store)
@@ -177,7 +209,7 @@ class ComparisonContract(Contract):
         with pytest.raises(DatasetNotFound), store.write() as tx:
             scenarios.from_trial(tx, REGISTRY, elsewhere, experiment.id, None, "best")
         with store.write() as tx:
-            plain = tx.own_experiment(session.workspace_id, str(uuid.uuid4()), "x", spec())
+            plain = tx.own_experiment(session.workspace_id, str(uuid.uuid4()), "x", spec()).id
             with pytest.raises(BadRequest, match="optimize"):
                 scenarios.from_trial(tx, REGISTRY, session, plain, None, "best")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tunesmith.domain import AlgorithmTool, JobState, Progress
+from tunesmith.domain import AlgorithmTool, JobState, KpiSpec, Progress
 from tunesmith.errors import (
     AlgorithmNotFound,
     Conflict,
@@ -90,7 +90,9 @@ class ScenarioContract(Contract):
             experiment = tx.experiment(asked.experiment_id or 0)
         tool = experiment.spec.tool
         assert isinstance(tool, AlgorithmTool)
-        assert (tool.plugin, tool.name, tool.kpis) == (REFERENCE, "Pack", ("Cost", "Fill rate"))
+        assert (tool.plugin, tool.name) == (REFERENCE, "Pack")
+        cost = KpiSpec(name="Cost", better_when="LOWER", unit="EUR")
+        assert tool.kpis == (cost, KpiSpec(name="Fill rate", better_when="AT_LEAST", threshold=0.0))
         assert (tool.parameters, experiment.spec.trial_timeout_s) == (scenario.parameters, 30.0)
         end(store, asked.job_id, {"Cost": 6.0, "Fill_rate": 0.0})
         done = read(store, asked)

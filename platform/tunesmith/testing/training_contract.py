@@ -24,6 +24,7 @@ from tunesmith.domain import (
 from tunesmith.errors import BadRequest, DependedOn, LeaseLost, NameTaken, StateForbids, TrainingNotFound
 from tunesmith.services import trainings
 from tunesmith.services.firing import fire_due
+from tunesmith.storage import experiment_key
 from tunesmith.store import Store
 from tunesmith.store.leases import MAX_LOSSES
 from tunesmith.testing.base import Contract
@@ -297,6 +298,28 @@ class TrainingContract(Contract):
             told = [change.status for change, _rules in tx.take_status_changes(10_000)]
         assert told == ["paused", "pending"]
 
+    def test_a_resumed_retry_begins_at_once_and_is_told_once(self, store: Store) -> None:
+        training = new_training(store, retry_backoff_s=3600)
+        run_once(store, training, JobState.FAILED)
+        with store.write() as tx:
+            trainings.pause(tx, tx.training(training.id))
+            tx.take_status_changes(10_000)
+            trainings.resume(tx, tx.training(training.id))
+            told = [change.status for change, _rules in tx.take_status_changes(10_000)]
+        assert told == ["pending"]
+        assert [job.training_id for job in claim(store)] == [training.id]
+
+    def test_how_a_firing_ended_is_not_told_again_when_its_schedule_is_resumed(self, store: Store) -> None:
+        training = new_training(store, schedule="0 0 1 1 *")
+        with store.write() as tx:
+            trainings.run(tx, training)
+        run_once(store, training, JobState.SUCCEEDED)
+        with store.write() as tx:
+            trainings.pause(tx, tx.training(training.id))
+            tx.take_status_changes(10_000)
+            assert trainings.resume(tx, tx.training(training.id)).shown is TrainingStatus.COMPLETED
+            assert tx.take_status_changes(10_000) == []
+
     def test_a_dependent_that_is_made_while_it_completes_is_not_forgotten(self, store: Store) -> None:
         for _ in range(10):
             first = new_training(store)
@@ -422,6 +445,8 @@ class TrainingContract(Contract):
             trainings.delete(tx, training)
         with pytest.raises(TrainingNotFound):
             read(store, training)
+        with store.read() as tx:
+            assert experiment_key(training.experiment_id) in tx.leftover_keys()
         new_training(store, training.name)
 
     def test_a_running_one_is_neither_changed_nor_deleted(self, store: Store) -> None:
