@@ -21,8 +21,8 @@ venv: $(DEV)  ## Make .venv with everything that development needs
 demo: $(RUNTIME)  ## Tune a real tool on this machine, from start to finish (DEMO_TRIALS=n: shorter or longer)
 	@$(BIN)/python examples/compression/demo.py
 
-test: $(DEV)  ## Tests, all but the slow ones
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile tests/unit tests/integration $(ARGS)
+test: $(DEV)  ## Tests, all but the slow ones (three processes on two cores, as they wait half of their time)
+	$(BIN)/python -m pytest -m "not slow" -n 3 --dist loadfile tests/unit tests/integration $(ARGS)
 	$(BIN)/python -m pytest -m "not slow" tests/acceptance $(ARGS)
 
 test-all: $(DEV)  ## All tests

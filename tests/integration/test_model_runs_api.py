@@ -200,14 +200,14 @@ class TestStatus:
     def test_results_wait_for_its_success(self, api: httpx2.Client) -> None:
         run_id = submit(api)
         refused = api.get(f"/api/runs/{run_id}/results")
-        assert code(refused) == (409, "STATE_FORBIDS")
+        assert code(refused) == (409, "NO_RESULTS")
         assert refused.json()["details"] == {"state": "queued", "progress": 0}
         cancelled = api.post(f"/api/runs/{run_id}/cancel")
         assert (cancelled.status_code, cancelled.json()["status"]) == (202, "failed")
         refused = api.get(f"/api/runs/{run_id}/results", headers={"Accept": "text/csv"})
-        assert code(refused) == (409, "STATE_FORBIDS")
+        assert code(refused) == (409, "NO_RESULTS")
         assert refused.json()["details"]["state"] == "failed"
-        assert "cancelled" in refused.json()["error"]
+        assert "it was cancelled" in refused.json()["error"]
         again = api.post(f"/api/runs/{run_id}/cancel")
         assert code(again) == (409, "STATE_FORBIDS")
         assert again.json()["details"] == {"run_id": run_id, "state": "failed"}
