@@ -95,6 +95,7 @@ class Evolving(Made, BasicSamplerTestCase, RelativeSamplerTestCase, SingleOnlySa
     test_sample_relative_mixed = None
 
 
+@pytest.mark.slow
 class TestCmaEs(Evolving):
     options: ClassVar[dict[str, object]] = {}
 
@@ -118,6 +119,7 @@ class TestTrego(Made, BasicSamplerTestCase, RelativeSamplerTestCase, SingleOnlyS
     name, options = "trego", {"n_startup_trials": 0}
 
 
+@pytest.mark.slow
 class TestNsga2(Made, BasicSamplerTestCase, MultiObjectiveSamplerTestCase):
     """Not the tests of what is drawn together: that needs a full generation first."""
 
@@ -294,6 +296,7 @@ class TestRandomOfWholePoints(Adapted, BasicSamplerTestCase, RelativeSamplerTest
     adapter, search = Whole, Search(type="random", seed=1)
 
 
+@pytest.mark.slow
 class TestQmc(Adapted, BasicSamplerTestCase, RelativeSamplerTestCase, MultiObjectiveSamplerTestCase):
     adapter, search = Whole, Search(type="qmc", seed=1)
 
@@ -303,6 +306,7 @@ class TestHalton(Adapted, BasicSamplerTestCase, RelativeSamplerTestCase, MultiOb
     adapter, search = Whole, Search(type="qmc", seed=1, options={"qmc_type": "halton"})
 
 
+@pytest.mark.slow
 class TestBayesopt(Adapted, BasicSamplerTestCase, MultiObjectiveSamplerTestCase):
     adapter, search = ByRun, Search(type="bayesopt", seed=1, n_init=2, n_iter=100)
 

@@ -15,7 +15,10 @@ from tunesmith.testing import StoreContract, finished_trial, memory_store, new_e
 from tunesmith.testing.postgres import PostgresServer, postgres_server
 
 
+@pytest.mark.slow
 class TestMemoryStore(StoreContract):
+    """The same SQLite without a file."""
+
     @pytest.fixture
     def store(self) -> Iterator[Store]:
         store = memory_store()

@@ -31,6 +31,7 @@ def test_the_quickstart_finds_a_feasible_best_and_is_done_the_second_time(tmp_pa
     assert run("quickstart.py", tmp_path) == first
 
 
+@pytest.mark.slow
 def test_the_training_loop_is_pruned(tmp_path: Path) -> None:
     text = run("pruned_training.py", tmp_path)
     pruned, trials = re.findall(r"(\d+) of (\d+) trials were ended early", text)[0]
