@@ -40,6 +40,7 @@ class Worker:
         return done
 
 
+@pytest.mark.slow
 def test_a_study_that_is_killed_goes_on_from_sql(shared: Platform) -> None:
     experiment = make(shared.url, external=True)
     worker = Worker(shared.url, experiment)

@@ -24,6 +24,7 @@ def server() -> Iterator[PostgresServer]:
         yield own
 
 
+@pytest.mark.slow
 def test_a_job_waits_while_postgresql_is_away_and_goes_on_when_it_is_back(
     start: Callable[..., Platform], server: PostgresServer
 ) -> None:

@@ -191,6 +191,7 @@ def test_refusals_name_the_nearest(here: Client) -> None:
         here.runs.submit("linear_reg", {"regoin": "NA"})
 
 
+@pytest.mark.slow
 def test_runs_of_a_plugin_survive_the_death_of_the_platform(tmp_path: Path) -> None:
     """A run that was cut off is run again by the next platform; the plugin lies where `tunesmith up` was called."""
     (tmp_path / "own_models.py").write_text(OWN)

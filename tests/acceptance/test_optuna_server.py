@@ -137,6 +137,7 @@ class TestCommand:
 
 
 class TestBesideThePlatform:
+    @pytest.mark.slow
     def test_it_serves_the_platforms_experiments_and_ends_with_it(self, tmp_path: Path) -> None:
         with Platform(tmp_path / "data", TUNESMITH_OPTUNA_PORT="0", TUNESMITH_NUM_CPUS="1") as platform:
             address = platform.record["optuna"]

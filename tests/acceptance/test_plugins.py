@@ -50,6 +50,7 @@ def up(home: Path, *plugins: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=home, capture_output=True, text=True, timeout=170)
 
 
+@pytest.mark.slow
 def test_a_scenario_of_it_runs(home: Path) -> None:
     started = up(home, "shop:plugin")
     try:
