@@ -108,8 +108,13 @@ class RunHandle:
             TunesmithError: with `raise_on_failure`: it failed. Else: the server cannot be reached for a minute, or
                 knows no such run.
         """
-        what = f"the run {self.id}"
-        standing = await_end(self.status, lambda one: one.status in ENDED, timeout_s, on_progress, what)
+        standing = await_end(
+            self.status,
+            lambda now: now.status in ENDED,
+            timeout_s,
+            on_progress,
+            lambda now: f"the run {self.id} is still {now.status}",
+        )
         if raise_on_failure and standing.status == "failed":
             raise TunesmithError(failure(standing), run_id=self.id)
         self.refresh()

@@ -148,7 +148,13 @@ class ScenarioHandle:
             TimeoutError: it goes on after `timeout_s` seconds.
             TunesmithError: with `raise_on_failure`: it failed. Else: the server cannot be reached for a minute.
         """
-        await_end(self.status, lambda now: now.status in ENDED, timeout_s, on_progress, f"the scenario {self.tag!r}")
+        await_end(
+            self.status,
+            lambda now: now.status in ENDED,
+            timeout_s,
+            on_progress,
+            lambda now: f"the scenario {self.tag!r} is still {now.status}",
+        )
         self.refresh()
         if raise_on_failure and self.info.status == "failed":
             raise TunesmithError(f"the scenario {self.tag!r} failed: {self.info.result['error']}", scenario=self.id)

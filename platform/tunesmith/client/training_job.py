@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, Literal
@@ -10,9 +9,9 @@ from urllib.parse import quote
 
 from tunesmith.client.answers import paged, parsed
 from tunesmith.client.connection import Connection
-from tunesmith.client.job import PATIENCE_S, SILENCE_S
-from tunesmith.client.retry import Patience
-from tunesmith.errors import ConnectionFailed, TunesmithError, Unavailable
+from tunesmith.client.job import SILENCE_S
+from tunesmith.client.waiting import await_end
+from tunesmith.errors import TunesmithError
 from tunesmith.schemas.training_answers import ExecutionAnswer, TrainingAnswer
 
 PATH = "/jobs"
@@ -146,32 +145,17 @@ class TrainingHandle:
             TunesmithError: with `raise_on_failure`: it failed, or was cancelled. Else: the server cannot be reached for
                 a minute, or knows no such job.
         """
-        info = self._await_end(timeout_s, on_progress)
+        info = await_end(
+            self.refresh,
+            is_over,
+            timeout_s,
+            on_progress,
+            lambda now: f"{now.name} is still {now.status}",
+            LONGEST_PAUSE_S,
+        )
         if raise_on_failure and (reason := failure(info)) is not None:
             raise TunesmithError(reason, job_id=self.id, status=info.status)
         return info
-
-    def _await_end(
-        self, timeout_s: float | None, on_progress: Callable[[TrainingAnswer], object] | None
-    ) -> TrainingAnswer:
-        patience = Patience(PATIENCE_S if timeout_s is None else min(timeout_s, PATIENCE_S))
-        begun, last = time.monotonic(), None
-        while True:
-            try:
-                info = self.refresh()
-                patience.restored()
-            except (ConnectionFailed, Unavailable) as error:
-                patience.bear(error)
-                continue
-            if on_progress is not None and info != last:
-                on_progress(info)
-            if is_over(info):
-                return info
-            last, waited = info, time.monotonic() - begun
-            if timeout_s is not None and waited >= timeout_s:
-                raise TimeoutError(f"{info.name} is still {info.status} after {timeout_s:g} s; it goes on")
-            pause = min(LONGEST_PAUSE_S, max(0.05, waited / 20))  # noticed at most a twentieth too late
-            time.sleep(pause if timeout_s is None else min(pause, timeout_s - waited))
 
     def _ask(self, what: Literal["run", "retry", "cancel", "pause", "resume"]) -> TrainingAnswer:
         return self._taken(self._connection.post(f"{self._path}/{what}"))

@@ -20,12 +20,13 @@ def await_end(
     ended: Callable[[T], bool],
     timeout_s: float | None,
     on_progress: Callable[[T], object] | None,
-    what: str,
+    still: Callable[[T], str],
+    longest_pause_s: float = LONGEST_PAUSE_S,
 ) -> T:
     """What `look` found when it had `ended`; `on_progress` is called with every new finding.
 
     Raises:
-        TimeoutError: it has not ended after `timeout_s` seconds; `what` begins the sentence that says so.
+        TimeoutError: it has not ended after `timeout_s` seconds; `still` begins the sentence that says so.
         TunesmithError: the server cannot be reached for a minute, or refuses the look.
     """
     patience = Patience(PATIENCE_S if timeout_s is None else min(timeout_s, PATIENCE_S))
@@ -43,6 +44,6 @@ def await_end(
             return standing
         last, waited = standing, time.monotonic() - begun
         if timeout_s is not None and waited >= timeout_s:
-            raise TimeoutError(f"{what} has not ended after {timeout_s:g} s; it goes on")
-        pause = min(LONGEST_PAUSE_S, max(0.05, waited / 20))  # noticed at most a twentieth too late
+            raise TimeoutError(f"{still(standing)} after {timeout_s:g} s; it goes on")
+        pause = min(longest_pause_s, max(0.05, waited / 20))  # noticed at most a twentieth too late
         time.sleep(pause if timeout_s is None else min(pause, timeout_s - waited))

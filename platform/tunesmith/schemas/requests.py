@@ -51,7 +51,23 @@ class MetricsRequest(Request):
     _compiles = field_validator("patterns")(check_patterns)
 
 
-class ExperimentRequest(Request):
+class SpaceRequest(Request):
+    """What has `parameters` and `parameter_constraints`, checked against one another."""
+
+    @field_validator("parameters", check_fields=False)
+    @classmethod
+    def _consistent(cls, parameters: tuple[Parameter, ...]) -> tuple[Parameter, ...]:
+        check_parameters(parameters)
+        return parameters
+
+    @field_validator("parameter_constraints", check_fields=False)
+    @classmethod
+    def _parsed(cls, constraints: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        parse_constraints(constraints, info.data.get("parameters", ()))
+        return constraints
+
+
+class ExperimentRequest(SpaceRequest):
     """What to optimize: a command template with `${param}` holes, its parameters, and what is better."""
 
     model_config = {**Request.model_config, "json_schema_extra": {"examples": [EXAMPLE_EXPERIMENT]}}
@@ -88,18 +104,6 @@ class ExperimentRequest(Request):
     """What one trial needs."""
     repeats: int = Field(default=1, ge=1, le=1000)
     """How often a trial evaluates its point: its values are means, with standard errors as `<metric>_stderr`."""
-
-    @field_validator("parameters")
-    @classmethod
-    def _consistent(cls, parameters: tuple[Parameter, ...]) -> tuple[Parameter, ...]:
-        check_parameters(parameters)
-        return parameters
-
-    @field_validator("parameter_constraints")
-    @classmethod
-    def _parsed(cls, constraints: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        parse_constraints(constraints, info.data.get("parameters", ()))
-        return constraints
 
     _distinct = field_validator("objectives")(check_objectives)
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, field_validator
 
 from tunesmith.domain import JobState, Parameter, Priority, Time
 from tunesmith.domain.session import Scenario, Standing
-from tunesmith.domain.space import check_parameters, parse_constraints
 from tunesmith.schemas.base import Answer, Request
-from tunesmith.schemas.requests import OptimizerRequest
+from tunesmith.schemas.requests import OptimizerRequest, SpaceRequest
 from tunesmith.schemas.sessions import Name
 from tunesmith.schemas.words import SCENARIO_WORDS
 
@@ -71,7 +70,7 @@ class KpiObjective(Request):
     """Null: the one in which the KPI is better."""
 
 
-class OptimizeRequest(Request):
+class OptimizeRequest(SpaceRequest):
     """A search over an algorithm's parameters, for the best KPIs."""
 
     algo_name: Name
@@ -92,18 +91,6 @@ class OptimizeRequest(Request):
     """How to search, as for a job of an experiment."""
     priority: Literal["low", "normal", "high", "critical"] = "normal"
     """Who goes first in the queue."""
-
-    @field_validator("parameters")
-    @classmethod
-    def _consistent(cls, parameters: tuple[Parameter, ...]) -> tuple[Parameter, ...]:
-        check_parameters(parameters)
-        return parameters
-
-    @field_validator("parameter_constraints")
-    @classmethod
-    def _parsed(cls, constraints: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        parse_constraints(constraints, info.data.get("parameters", ()))
-        return constraints
 
     @field_validator("objectives")
     @classmethod
