@@ -6,15 +6,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from running import PLUGIN, Platform
+from running import PLUGIN, Platform, module_of_page
 
 from tunesmith import Client
 
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    """A platform that many tests use, each with experiments or a session of its own."""
-    with Platform(tmp_path_factory.mktemp("shared") / "data", TUNESMITH_NUM_CPUS="4", **PLUGIN) as platform:
+    """A platform that many tests use, each with experiments or a session of its own; it has the pages' plugins too."""
+    place = tmp_path_factory.mktemp("shared")
+    settings = {
+        "PYTHONPATH": f"{PLUGIN['PYTHONPATH']}:{place}",
+        "TUNESMITH_PLUGINS": f"{PLUGIN['TUNESMITH_PLUGINS']},own_models:models,{module_of_page('model_runs', place)}",
+        "TUNESMITH_NUM_CPUS": "4",
+        "TUNESMITH_PRICES": '{"*": 3600}',
+    }
+    with Platform(place / "data", **settings) as platform:
         yield platform
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,8 +16,11 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 START_S, STOP_S = 150, 60
-PLUGIN = {"PYTHONPATH": str(Path(__file__).parents[1] / "integration"), "TUNESMITH_PLUGINS": "planning:plugin"}
-"""Settings of a platform with the tests' own algorithms."""
+HERE = Path(__file__).parent
+PLUGIN = {"PYTHONPATH": f"{HERE.parent / 'integration'}:{HERE}", "TUNESMITH_PLUGINS": "planning:plugin"}
+"""Settings of a platform with the tests' own algorithms and objectives."""
+MODULE = re.compile(r"^```python\n# (\w+)\.py\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+"""A block of a page that is a module of its own."""
 
 
 class Platform:
@@ -102,6 +106,13 @@ class Platform:
             except OSError:
                 continue
         return found
+
+
+def module_of_page(page: str, folder: Path) -> str:
+    """Write the module that a page of the documentation shows; the plugin's reference, called as the module is."""
+    (found,) = MODULE.finditer((HERE.parents[1] / "docs" / f"{page}.md").read_text())
+    (folder / f"{found[1]}.py").write_text(found[2])
+    return f"{found[1]}:{found[1]}"
 
 
 def until(condition: Callable[[], T], timeout_s: float = 60, every_s: float = 0.05) -> T:

@@ -8,33 +8,23 @@ import signal
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
-from running import Platform, processes_with, until
+from running import PLUGIN, Platform, processes_with, until
 
 from tunesmith import Client
 from tunesmith.client import Experiment, Job
 from tunesmith.errors import InvalidOptimizer, InvalidSpace
 
 pytestmark = pytest.mark.timeout(300)
-HERE = str(Path(__file__).parent)
 SPACE: list[dict[str, Any]] = [{"name": name, "minimum": -5, "maximum": 5} for name in ("x", "y")]
 
 
-@pytest.fixture(scope="module")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A platform whose workers can import the objectives, and that knows what its nodes cost."""
-    folder = tmp_path_factory.mktemp("engine") / "data"
-    with Platform(folder, TUNESMITH_NUM_CPUS="4", PYTHONPATH=HERE, TUNESMITH_PRICES='{"*": 3600}') as platform:
-        yield platform
-
-
 @pytest.fixture
-def client(platform: Platform) -> Client:
-    return Client(platform.url)
+def platform(shared: Platform) -> Platform:
+    return shared
 
 
 def experiment_of(client: Client, function: str | None = "sphere", **fields: Any) -> Experiment:
@@ -275,7 +265,7 @@ def test_a_search_whose_runner_was_killed_suggests_the_points_of_an_undisturbed_
 
 @pytest.mark.slow
 def test_twenty_jobs_at_once_all_end(start: Callable[..., Platform]) -> None:
-    client = Client(start(TUNESMITH_NUM_CPUS="4", PYTHONPATH=HERE).url)
+    client = Client(start(TUNESMITH_NUM_CPUS="4", PYTHONPATH=PLUGIN["PYTHONPATH"]).url)
     kinds = ["random", "tpe", "cmaes", "qmc", "nsga2"]
     jobs = [experiment_of(client).submit({"type": kinds[i % 5], "n_iter": 100}) for i in range(20)]
     assert [job.wait(200).job_status for job in jobs] == ["finished"] * 20

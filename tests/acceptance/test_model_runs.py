@@ -9,7 +9,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,24 +23,6 @@ ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "tests" / "data" / "model_runs_document.md").read_text()
 PAGE = (ROOT / "docs" / "model_runs.md").read_text()
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-OWN = """
-import time
-import tunesmith
-from tunesmith.scenarios import Float
-
-@tunesmith.model(id="slow", params={"steps": [10, 600]})
-def slow(inputs, progress):
-    for step in range(inputs["steps"]):
-        progress(100 * step / inputs["steps"], f"step {step}")
-        time.sleep(0.1)
-    return [{"step": step, "value": step / 2} for step in range(2500)]
-
-@tunesmith.model(id="failing", inputs={"x": Float(default=1.0)})
-def failing(inputs, progress):
-    raise ValueError(f"no, not {inputs['x']}")
-
-models = [slow, failing]
-"""
 
 pytestmark = [
     pytest.mark.timeout(400),
@@ -67,32 +48,18 @@ def values(text: str) -> list[Any]:
     return found
 
 
-@pytest.fixture(scope="module")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    """A platform with models of one's own."""
-    place = tmp_path_factory.mktemp("models")
-    (place / "own_models.py").write_text(OWN)
-    (churn,) = (code for language, code in BLOCK.findall(PAGE) if code.startswith("# churn.py"))
-    (place / "churn.py").write_text(churn)
-    settings = {
-        "PYTHONPATH": str(place), "TUNESMITH_PLUGINS": "own_models:models,churn:churn", "TUNESMITH_NUM_CPUS": "2",
-    }  # fmt: skip
-    with Platform(place / "data", **settings) as platform:
-        yield platform
+@pytest.fixture
+def here(client: Client) -> Client:
+    return client
 
 
 @pytest.fixture
-def here(platform: Platform) -> Client:
-    return Client(platform.url)
-
-
-@pytest.fixture
-def bash(platform: Platform, tmp_path: Path) -> Any:
+def bash(shared: Platform, tmp_path: Path) -> Any:
     """Runs a script as it is printed: curl finds the platform where the script says http://localhost:8000."""
-    (tmp_path / ".curlrc").write_text(f'connect-to = "localhost:8000:{urlsplit(platform.url).netloc}"\n')
+    (tmp_path / ".curlrc").write_text(f'connect-to = "localhost:8000:{urlsplit(shared.url).netloc}"\n')
     quiet = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    environ = {**quiet, "CURL_HOME": str(tmp_path), "TUNESMITH_URL": platform.url, "PATH": path}
+    environ = {**quiet, "CURL_HOME": str(tmp_path), "TUNESMITH_URL": shared.url, "PATH": path}
 
     def run(script: str) -> str:
         command = ["bash", "-euo", "pipefail", "-c", script]
@@ -174,7 +141,7 @@ def test_what_a_model_raises_is_the_runs_message(here: Client) -> None:
         run.rows()
 
 
-def test_a_run_that_is_cancelled_stops_soon(here: Client, platform: Platform) -> None:
+def test_a_run_that_is_cancelled_stops_soon(here: Client) -> None:
     run = here.runs.submit("slow", {"steps": 600})
     until(lambda: run.status().progress > 0)
     run.cancel()
@@ -194,7 +161,7 @@ def test_refusals_name_the_nearest(here: Client) -> None:
 @pytest.mark.slow
 def test_runs_of_a_plugin_survive_the_death_of_the_platform(tmp_path: Path) -> None:
     """A run that was cut off is run again by the next platform; the plugin lies where `tunesmith up` was called."""
-    (tmp_path / "own_models.py").write_text(OWN)
+    shutil.copy(Path(__file__).with_name("own_models.py"), tmp_path)
     platform = Platform(tmp_path / "data", TUNESMITH_NUM_CPUS="1")
     command = [sys.executable, "-m", "tunesmith.cli", "up", "--plugin", "own_models:models", "--detach"]
 
