@@ -33,6 +33,8 @@ def refusal(
 ) -> Response:
     """The one error body, with `Retry-After` where trying again helps; `extra` fields stand beside the error's."""
     status = status or error.status
+    if status == 401:
+        headers = {"WWW-Authenticate": "Bearer", **(headers or {})}
     if status in (429, 503):
         wait_s = error.details.get("retry_after_s", RETRY_AFTER_S)
         headers = {"Retry-After": str(wait_s), **(headers or {})}

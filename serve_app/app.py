@@ -11,19 +11,22 @@ from fastapi import FastAPI
 
 from serve_app import errors
 from serve_app.assembling import assemble
-from serve_app.auth import StaticKey
+from serve_app.auth import Authentication
 from serve_app.context import Context
 from serve_app.counting import CountRequests, RequestCounts
+from serve_app.identities import Identities
 from serve_app.platform import Alone, Platform
 from serve_app.prefixes import PREFIX
 from serve_app.routes import (
     analysis,
     asking,
+    automl,
     datasets,
     executions,
     experiments,
     functions,
     health,
+    identity,
     jobs,
     metrics,
     model_runs,
@@ -55,9 +58,11 @@ SURFACES = (
     sessions,
     datasets,
     scenarios,
+    automl,
     notifications,
     functions,
     samplers,
+    identity,
     health,
     metrics,
 )
@@ -81,20 +86,22 @@ def build(
     plugins = registry or _registry(settings.plugins)
     opened = store or open_store(settings.database)
     requests, storage = RequestCounts(opened), Storage(settings.artifacts)
-    here = Context(settings, opened, storage, platform or Alone(opened), requests, plugins)
+    identities = Identities(opened)
+    here = Context(settings, opened, storage, platform or Alone(opened, settings), requests, plugins, identities)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await anyio.to_thread.run_sync(_begin, opened)
         yield
         here.requests.close()
+        identities.close()
         if store is None:
             here.store.close()
 
     routes = [route for surface in SURFACES for route in surface.router.routes]
     app = assemble(here, routes, lifespan, prefix=prefix)
-    if settings.api_key is not None:
-        app.add_middleware(StaticKey, key=settings.api_key)
+    required = settings.api_key is not None or settings.mode == "prod"
+    app.add_middleware(Authentication, identities=identities, key=settings.api_key, required=required)
     app.add_middleware(errors.Guard)
     app.add_middleware(CountRequests, counts=here.requests)
     return app

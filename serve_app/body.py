@@ -22,11 +22,13 @@ SUSPECT = re.compile(rb"NaN|Infinity|[eE]\+?0*\d{3}|\d{309}|\\u0000")
 class FromJson:
     """Marks a body parameter: `Annotated[Model, FromJson()]` takes the raw bytes, and refuses "5" where 5 is meant.
 
-    What is wrong inside the body's `section` is raised as `error`, everything else as InvalidBody.
+    What is wrong inside the body's `section` is raised as `error`, everything else as InvalidBody. No value of a body
+    that is `secret` stands in what is raised.
     """
 
     section: str | None = None
     error: type[BadRequest] = InvalidBody
+    secret: bool = False
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """The model's schema, around bytes."""
@@ -44,6 +46,8 @@ class FromJson:
             return model.model_validate_json(raw, strict=True)
         except ValidationError as error:
             fields = field_errors(error.errors(include_url=False), _plain(raw), model)
+            if self.secret:
+                fields = [{**field, "value": None} for field in fields]
             inside = fields[0]["field"].split(".")[0] == self.section
             raise (self.error if inside else InvalidBody)(headline(fields), fields=fields) from error
 

@@ -5,17 +5,21 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
 from serve_app.dispatcher import beside_the_database
+from serve_app.predicting import Deployed
 from tuners.messages import Prepared
 from tuners.names import NAMESPACE, RUNNER, STUDIES, instance_resource
 from tunesmith.errors import Unavailable
 from tunesmith.settings import Settings
+
+if TYPE_CHECKING:
+    from tunesmith.automl import Predictions
 
 log = logging.getLogger("tunesmith.api")
 
@@ -34,6 +38,7 @@ class Cluster:
         self._runner: Any = None
         self._found = 0.0
         self._host: Any = None
+        self._predicting = Deployed()
 
     def wake(self) -> None:
         """Ring at the runner, which the dispatcher listens to; a missed ring costs a second, not a job."""
@@ -73,6 +78,10 @@ class Cluster:
     def prune(self, experiment_id: int, number: int, step: int, metrics: Mapping[str, float]) -> bool:
         """Ask the study whether a trial is hopeless."""
         return bool(self._asked("prune", experiment_id, number, step, dict(metrics)))
+
+    async def predict(self, artifact: str, plugin: str, rows: Sequence[Mapping[str, Any]]) -> Predictions:
+        """Let the deployment predict."""
+        return await self._predicting.predict(artifact, plugin, rows)
 
     def _asked(self, method: str, *args: Any) -> Any:
         """What the studies' actor answers; one that died is started again, from SQL."""

@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 
 from serve_app.autocreate import Autocreate
 from serve_app.counting import RequestCounts
+from serve_app.identities import Identities
 from serve_app.platform import Platform
 from tunesmith.domain import Session
 from tunesmith.plugins import Registry
@@ -30,6 +31,7 @@ class Context:
     platform: Platform
     requests: RequestCounts
     registry: Registry
+    identities: Identities
     autocreate: Autocreate | None = None
     max_parallel: int = 1
     """Scenarios of a new session that run at once, at most."""

@@ -1,4 +1,7 @@
-"""The Ray Serve application: API replicas behind HAProxy, and one dispatcher. `serve run serve_app.deployment:app`."""
+"""The Ray Serve application: API replicas behind HAProxy, one dispatcher, and predictions when they are asked for.
+
+`serve run serve_app.deployment:app` runs it.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,11 @@ from tunesmith.settings import Settings, load_settings
 
 MAX_ONGOING = 5000
 """Requests that a replica takes at once: an event stream holds one for as long as it is watched."""
+PREDICTING_IDLE_S = 3600.0
+"""Seconds without a prediction until their process ends.
+
+Long, because Serve looks once a second whether one is under way, and most take a few milliseconds.
+"""
 
 
 def app(args: Mapping[str, Any] | None = None) -> Application:
@@ -27,18 +35,32 @@ def app(args: Mapping[str, Any] | None = None) -> Application:
         return _build(environ)
 
     from serve_app.dispatcher import Dispatcher
+    from serve_app.predicting import DEPLOYMENT, Predicting
 
     dispatcher = serve.deployment(num_replicas=1, health_check_period_s=2, **_common())(Dispatcher)
+    on_demand = {
+        "min_replicas": 0,
+        "max_replicas": 1,
+        "metrics_interval_s": 1.0,  # how late Serve may learn that a request waits for the process
+        "downscale_to_zero_delay_s": PREDICTING_IDLE_S,
+    }
+    predicting = serve.deployment(
+        name=DEPLOYMENT,
+        max_ongoing_requests=MAX_ONGOING,
+        autoscaling_config=on_demand,
+        health_check_period_s=2,
+        **_common(),
+    )(Predicting)
     replicas = settings.replicas
     api = serve.deployment(num_replicas=replicas, max_ongoing_requests=MAX_ONGOING, **_common())
-    return api(serve.ingress(build)(Api)).bind(dispatcher.bind(environ))
+    return api(serve.ingress(build)(Api)).bind(dispatcher.bind(environ), predicting.bind(environ))
 
 
 class Api:
     """One API replica; the FastAPI application is made inside it."""
 
-    def __init__(self, _dispatcher: Any) -> None:
-        """The dispatcher is deployed with it; they meet in the database."""
+    def __init__(self, _dispatcher: Any, _predicting: Any) -> None:
+        """These are deployed with it; it meets the dispatcher in the database, and finds the other by its name."""
 
 
 def _common() -> dict[str, Any]:

@@ -40,7 +40,7 @@ class Embedded(Alone):
     """The `Platform` that runs the jobs of a store itself, between `start` and `stop`."""
 
     def __init__(self, store: Store, settings: Settings) -> None:
-        super().__init__(store)
+        super().__init__(store, settings)
         self.store, self.settings = store, settings
         self.owner = f"embedded-{secrets.token_hex(6)}"
         self.runs: dict[str, JobRun] = {}

@@ -20,12 +20,15 @@ exec "{binary}" "$@"
 BUFFER, MAX_URL, MAX_HEADERS = 65_536, 8_000, 14_000
 ERRORS = r"""/^ *errorfile /d
 /default-errorfiles if \{ url_len /d
+/http-request set-header X-Forwarded-For /d
 /^defaults/r {lines}
 # HAProxy refuses what does not fit its buffer before any of these lines counts; so it has room, and the limit is here.
 s/^( *tune\.bufsize) .*/\1 {buffer}/
 /^frontend http_frontend/,/^ *bind / {
     /^ *bind /a \    http-request return status 400 default-errorfiles if { url_len gt {url} }
     /^ *bind /a \    http-request return status 400 default-errorfiles if { req.hdrs,length gt {headers} }
+    # Who is connected: failed sign-ins are counted by address. What the client says of itself there goes.
+    /^ *bind /a \    http-request set-header X-Forwarded-For %[src]
 }
 # No application at this path: ours takes every path, so it is only not there yet.
 s/^( *http-request return status) 404 content-type text\/plain .*/\1 503 default-errorfiles/

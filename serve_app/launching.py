@@ -24,6 +24,7 @@ from serve_app.context import Context, Here
 from serve_app.counting import RequestCounts
 from serve_app.embedded import Embedded
 from serve_app.housekeeper import Housekeeper
+from serve_app.identities import Identities
 from serve_app.locking import take_lock
 from serve_app.routes import analysis, datasets, experiments, jobs, samplers, scenarios, sessions, trials
 from serve_app.seeding import seed
@@ -112,6 +113,7 @@ def _surroundings(configuration: ApiConfiguration) -> Context:
         Embedded(store, settings),
         RequestCounts(store),
         Registry.of(configuration.plugin, reference),
+        Identities(store),
         _autocreate(configuration),
         configuration.max_parallel,
     )

@@ -18,6 +18,7 @@ from tunesmith.errors import (
     PayloadTooLarge,
     TooManyRequests,
     TunesmithError,
+    Unauthenticated,
     Unavailable,
 )
 from tunesmith.schemas.base import ErrorAnswer
@@ -42,9 +43,11 @@ TAGS = [
     {"name": "sessions", "description": "Workspaces of datasets and scenarios."},
     {"name": "datasets", "description": "Tables that scenarios are computed on."},
     {"name": "scenarios", "description": "Algorithms on datasets: run, measured by KPIs, compared, and tuned."},
+    {"name": "automl", "description": "Models, trained from templates."},
     {"name": "notifications", "description": "Who is told of the status of training jobs, and whether it got there."},
     {"name": "samplers", "description": "How points are chosen, and how hopeless trials are ended early."},
     {"name": "functions", "description": "Python functions that are shipped with a job."},
+    {"name": "identity", "description": "Who asks."},
     {"name": "health", "description": "For load balancers and people."},
 ]
 SCHEMAS = "#/components/schemas/"
@@ -53,12 +56,13 @@ WHY: dict[int, tuple[str, TunesmithError]] = {
         "The request is invalid; `details.fields` says where.",
         BadRequest("limit: must be less than or equal to 1000"),
     ),
+    401: ("Nobody is signed in, or not with what is accepted.", Unauthenticated()),
     404: ("There is no such thing.", JobNotFound("No job has the id 'job-3f9c0a1b2d4e'")),
     409: ("The present state, or an earlier request with this key, does not allow it.", JobActive()),
     413: ("The body is too large.", PayloadTooLarge()),
     422: ("The body is invalid; `details.fields` says where.", InvalidBody()),
     424: ("The channel did not take it.", NotSent("https://example.com/*** answered 503")),
-    429: ("Too many runs in a short time.", TooManyRequests("Only 600 per 1 minute of runs", retry_after_s=12)),
+    429: ("Too many requests in a short time.", TooManyRequests("Only 600 per 1 minute of runs", retry_after_s=12)),
     500: ("An unexpected error; the request id finds it in the server's log.", Internal(request_id="8f14e45fceea167a")),
     503: ("The service cannot answer now.", Unavailable()),
 }
@@ -70,6 +74,7 @@ RETRY_AFTER: dict[str, Any] = {
     }
 }
 HEADERS: dict[int, dict[str, Any]] = {
+    401: {"WWW-Authenticate": {"description": "`Bearer`.", "schema": {"type": "string"}}},
     429: RETRY_AFTER,
     500: {"X-Request-Id": {"description": "Finds the error in the server's log.", "schema": {"type": "string"}}},
     503: RETRY_AFTER,

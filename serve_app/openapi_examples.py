@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from serve_app import openapi_runs, openapi_sessions
+from serve_app import openapi_automl, openapi_runs, openapi_sessions
 from tunesmith.schemas.analysis import EXAMPLES as ANALYSES
 from tunesmith.schemas.asking import EXAMPLE_ASK
 from tunesmith.schemas.functions import EXAMPLE as EXAMPLE_FUNCTION
@@ -230,6 +230,7 @@ NOTIFICATION = {
 BODIES: dict[str, Any] = {
     **openapi_sessions.BODIES,
     **openapi_runs.BODIES,
+    **openapi_automl.BODIES,
     "ship_function": EXAMPLE_FUNCTION,
     "ask": EXAMPLE_ASK,
     "report_trial": {"token": TOKEN, "step": 1, "value": 0.42},
@@ -245,12 +246,14 @@ BODIES: dict[str, Any] = {
     "check_training": EXAMPLE_TRAINING,
     "change_training": {"schedule": "0 3 * * *", "max_retries": 5},
     "try_channel": {"channel": "slack"},
+    "create_token": {"username": "ada", "password": "correct horse battery staple"},
     "create_study": {"name": "mnist", "objectives": [{"metric": "loss", "direction": "minimize"}]},
 }
 """operationId -> a body that it takes."""
 ANSWERS: dict[str, Any] = {
     **openapi_sessions.ANSWERS,
     **openapi_runs.ANSWERS,
+    **openapi_automl.ANSWERS,
     "create_experiment": EXPERIMENT,
     "ask": {
         "experiment_id": 1,
@@ -320,6 +323,11 @@ ANSWERS: dict[str, Any] = {
     "try_channel": {"status": "sent", "channel": "slack"},
     "stream_events": EVENT,
     "stream_logs": "==> trial 0 (complete) <==\n+ sleep 2\n",
+    "create_token": {
+        "access_token": "ts_q3mZ0y1vC8bK5nR7wX2aT4uE6iP9oL-sDfGhJk_QzYc",
+        "token_type": "bearer",
+        "expires_at": "2026-02-01T12:00:00.000Z",
+    },
     "get_health": HEALTH,
     "get_ready": {"status": "ready"},
     "get_metrics": METRICS,

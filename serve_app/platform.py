@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
+import anyio.to_thread
+
+from serve_app.predicting import Models
 from tuners.messages import Prepared
+from tunesmith.settings import Settings
 from tunesmith.store import Store
+
+if TYPE_CHECKING:
+    from tunesmith.automl import Predictions
 
 
 class Platform(Protocol):
@@ -40,14 +47,28 @@ class Platform(Protocol):
         """Whether a trial that reported this is hopeless. Raises ExperimentNotFound, Unavailable."""
         ...
 
+    async def predict(self, artifact: str, plugin: str, rows: Sequence[Mapping[str, Any]]) -> Predictions:
+        """What a trained model says of rows, each column -> value. It may have to wait for the model's process.
+
+        `artifact`: the key prefix that the model lies under; `plugin`: where its template is found.
+
+        Raises:
+            InvalidData: a row cannot be predicted from; `row` (from 1) and `column` are in the details.
+            MissingExtra: the template needs a package that is not installed.
+            ModelUnusable: the model's file is damaged or gone, or cannot be loaded.
+            StorageUnavailable, Unavailable: try again in a moment.
+        """
+        ...
+
 
 class Alone:
     """No cluster around: jobs are kept in the database until a dispatcher comes, studies live in this process."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, settings: Settings | None = None) -> None:
         from tuners.studies.host import Studies  # Optuna, which not every application needs
 
         self._studies = Studies(store)
+        self._models = Models(settings or Settings())
 
     def wake(self) -> None:
         """Do nothing: nobody listens."""
@@ -75,3 +96,7 @@ class Alone:
     def prune(self, experiment_id: int, number: int, step: int, metrics: Mapping[str, float]) -> bool:
         """Whether a trial that reported this is hopeless."""
         return self._studies.prune(experiment_id, number, step, metrics)
+
+    async def predict(self, artifact: str, plugin: str, rows: Sequence[Mapping[str, Any]]) -> Predictions:
+        """What a trained model says, in this process."""
+        return await anyio.to_thread.run_sync(self._models.predict, artifact, plugin, rows)

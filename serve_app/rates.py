@@ -61,8 +61,19 @@ def count(tx: Tx, rate: str | None, what: str, who: str) -> None:
     """
     if rate is None:
         return
-    allowed, limiter = parse(rate), FixedWindowRateLimiter(Counters(tx))
-    if limiter.hit(allowed, what, who):
-        return
+    limiter = FixedWindowRateLimiter(Counters(tx))
+    if not limiter.hit(parse(rate), what, who):
+        raise _too_many(limiter, rate, what, who)
+
+
+def check(tx: Tx, rate: str, what: str, who: str) -> None:
+    """The same without counting: for what is counted only when it turns out to be bad. Raises TooManyRequests."""
+    limiter = FixedWindowRateLimiter(Counters(tx))
+    if not limiter.test(parse(rate), what, who):
+        raise _too_many(limiter, rate, what, who)
+
+
+def _too_many(limiter: FixedWindowRateLimiter, rate: str, what: str, who: str) -> TooManyRequests:
+    allowed = parse(rate)
     wait_s = max(1, math.ceil(limiter.get_window_stats(allowed, what, who).reset_time - time.time()))
-    raise TooManyRequests(f"Only {allowed} of {what}; try again in {wait_s} s", retry_after_s=wait_s, rate=rate)
+    return TooManyRequests(f"Only {allowed} of {what}; try again in {wait_s} s", retry_after_s=wait_s, rate=rate)

@@ -27,13 +27,15 @@ from serve_app.ray_environment import ray_environment
 from tunesmith import channels
 from tunesmith.errors import InvalidSettings, TunesmithError
 from tunesmith.journal import keep_journal
+from tunesmith.services.identity import keep_admin
 from tunesmith.services.notifications import check_settings
-from tunesmith.settings import KEY_VARIABLES, Settings, load_settings
+from tunesmith.settings import KEY_VARIABLES, PREFIX, Settings, load_settings
 from tunesmith.storage import Storage
 from tunesmith.store import open_store
 
 log = logging.getLogger("tunesmith.up")
 
+ADMIN_VARIABLE = PREFIX + "ADMIN_PASSWORD"
 STOP_S = 40.0
 """Seconds that the head has to stop in order."""
 HEALTHY_S = 60.0
@@ -47,9 +49,11 @@ def main() -> int:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
         settings = _with_ports(load_settings())
+        os.environ.pop(ADMIN_VARIABLE, None)
         check(settings)
         with _locked(settings) as lock, _scratch() as scratch:
             _prepare(settings)
+            settings = settings.model_copy(update={"admin_password": None})  # nobody that is started needs it
             try:
                 with optuna_server(settings):
                     return Supervisor(settings, Path(scratch), lock).run()
@@ -167,6 +171,8 @@ def _prepare(settings: Settings) -> None:
             if settings.embedded and settings.ray_address is None:
                 # The lock on the data directory says that nobody else runs these jobs.
                 tx.recover_jobs(everyone=True)
+        if settings.admin_password is not None:
+            keep_admin(store, settings.admin_password)
     finally:
         store.close()
     Storage(settings.artifacts).check()

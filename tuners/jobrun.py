@@ -19,8 +19,8 @@ from tuners.tools.checkpoints import checkpoint_key
 from tuners.tools.outcome import storable
 from tunesmith.domain import (
     NOT_EVALUATED,
-    AlgorithmTool,
     Experiment,
+    HostedTool,
     Job,
     JobState,
     Measurement,
@@ -454,7 +454,7 @@ class JobRun:
         self.progress = self.progress.evolve(
             finished=self.progress.finished + 1, failed=self.progress.failed + failed, best=best
         )
-        if self.progress.total == 1 and not failed and isinstance(self.experiment.spec.tool, AlgorithmTool):
+        if self.progress.total == 1 and not failed and isinstance(self.experiment.spec.tool, HostedTool):
             self.progress = self.progress.evolve(percent=100)
 
     def _batch_size(self, exchange_s: float) -> int:

@@ -29,7 +29,7 @@ from tuners.pool import Pool, Worker, shape_of
 from tuners.sharing import Shares, demand
 from tuners.told import told_to_workers
 from tuners.writer import Writer
-from tunesmith.domain import AlgorithmTool, CommandTool, Job, JobState, Parameter, ProgramTool, Scalar
+from tunesmith.domain import CommandTool, HostedTool, Job, JobState, Parameter, ProgramTool, Scalar
 from tunesmith.errors import LeaseLost, TunesmithError
 from tunesmith.journal import keep_journal
 from tunesmith.settings import Settings, load_settings
@@ -41,7 +41,7 @@ FLUSH_S = 0.05
 """Seconds between two writes of results."""
 UNHEARD_S = 10.0
 """Seconds, beyond timeout and grace, until a worker that does not answer is killed."""
-ENDED_BY_WORKER = (CommandTool, ProgramTool, AlgorithmTool)
+ENDED_BY_WORKER = CommandTool | ProgramTool | HostedTool
 """Tools in a process of their own, which the worker ends by itself, however deep it is in a call of C."""
 PRUNED_S = 1.5
 """Seconds that a worker has to end a pruned evaluation, until it is killed."""
@@ -288,7 +288,7 @@ class Runner:
         limit = batch.spec.trial_timeout_s
         if limit is None:
             return math.inf
-        ready_s = LOAD_S if isinstance(batch.spec.tool, AlgorithmTool) else 0.0
+        ready_s = LOAD_S if isinstance(batch.spec.tool, HostedTool) else 0.0
         return time.monotonic() + len(batch.evaluations) * (ready_s + limit + UNHEARD_S) + UNHEARD_S
 
     def _kill_the_deaf(self) -> None:

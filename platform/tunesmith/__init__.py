@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from tunesmith.client import Client, Experiment, Job, JobEvent, RunHandle, TrainingHandle, TrialToRun
+    from tunesmith.automl import Template, template
+    from tunesmith.client import (
+        AutoMLClient,
+        Client,
+        Experiment,
+        Job,
+        JobEvent,
+        RunHandle,
+        TrainingHandle,
+        TrialToRun,
+    )
     from tunesmith.domain import Compute, Constraint, Objective, Parameter, Pruner, Resources
     from tunesmith.errors import (
         AlgorithmNotFound,
@@ -33,6 +43,7 @@ if TYPE_CHECKING:
         Internal,
         InvalidBody,
         InvalidChannel,
+        InvalidConfig,
         InvalidCursor,
         InvalidData,
         InvalidOptimizer,
@@ -45,7 +56,9 @@ if TYPE_CHECKING:
         JobNotFound,
         LeaseLost,
         MethodNotAllowed,
+        MissingExtra,
         ModelNotFound,
+        ModelUnusable,
         NameTaken,
         NodeTypeUnavailable,
         NoResults,
@@ -59,6 +72,8 @@ if TYPE_CHECKING:
         SessionNotFound,
         StateForbids,
         StorageUnavailable,
+        TemplateNotFound,
+        TokenNotFound,
         TooManyRequests,
         TrainingNotFound,
         TrialFinished,
@@ -67,6 +82,7 @@ if TYPE_CHECKING:
         TunesmithError,
         Unauthenticated,
         Unavailable,
+        UserNotFound,
     )
     from tunesmith.models import Model, model
     from tunesmith.schemas.experiments import ExperimentAnswer, ExperimentDetail
@@ -76,7 +92,17 @@ if TYPE_CHECKING:
     from tunesmith.webhook import verify_webhook
 
 _HOMES = {
-    "tunesmith.client": ("Client", "Experiment", "Job", "JobEvent", "RunHandle", "TrainingHandle", "TrialToRun"),
+    "tunesmith.automl": ("Template", "template"),
+    "tunesmith.client": (
+        "AutoMLClient",
+        "Client",
+        "Experiment",
+        "Job",
+        "JobEvent",
+        "RunHandle",
+        "TrainingHandle",
+        "TrialToRun",
+    ),
     "tunesmith.domain": ("Compute", "Constraint", "Objective", "Parameter", "Pruner", "Resources"),
     "tunesmith.models": ("Model", "model"),
     "tunesmith.schemas.experiments": ("ExperimentAnswer", "ExperimentDetail"),
@@ -90,6 +116,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "AlgorithmNotFound",
     "AsksWhileRunning",
+    "AutoMLClient",
     "BadRequest",
     "Client",
     "Compute",
@@ -113,6 +140,7 @@ __all__ = [
     "Internal",
     "InvalidBody",
     "InvalidChannel",
+    "InvalidConfig",
     "InvalidCursor",
     "InvalidData",
     "InvalidOptimizer",
@@ -128,8 +156,10 @@ __all__ = [
     "JobNotFound",
     "LeaseLost",
     "MethodNotAllowed",
+    "MissingExtra",
     "Model",
     "ModelNotFound",
+    "ModelUnusable",
     "NameTaken",
     "NoResults",
     "NoTool",
@@ -149,6 +179,9 @@ __all__ = [
     "SessionNotFound",
     "StateForbids",
     "StorageUnavailable",
+    "Template",
+    "TemplateNotFound",
+    "TokenNotFound",
     "TooManyRequests",
     "TrainingHandle",
     "TrainingNotFound",
@@ -160,8 +193,10 @@ __all__ = [
     "TunesmithError",
     "Unauthenticated",
     "Unavailable",
+    "UserNotFound",
     "__version__",
     "model",
+    "template",
     "verify_webhook",
 ]
 

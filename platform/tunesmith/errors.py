@@ -10,7 +10,9 @@
     │   ├── InvalidSchedule        INVALID_SCHEDULE
     │   ├── InvalidChannel         INVALID_CHANNEL
     │   ├── InvalidParameter       INVALID_PARAMETER
-    │   └── InvalidData            INVALID_DATA
+    │   ├── InvalidData            INVALID_DATA
+    │   ├── InvalidConfig          INVALID_CONFIG
+    │   └── MissingExtra           MISSING_EXTRA
     ├── Unauthenticated (401)      UNAUTHENTICATED
     │   └── InvalidSignature       INVALID_SIGNATURE     (receivers of webhooks only)
     ├── Forbidden (403)            FORBIDDEN
@@ -25,7 +27,10 @@
     │   ├── AlgorithmNotFound      ALGORITHM_NOT_FOUND
     │   ├── ScenarioNotFound       SCENARIO_NOT_FOUND
     │   ├── ModelNotFound          MODEL_NOT_FOUND
-    │   └── RunNotFound            RUN_NOT_FOUND
+    │   ├── RunNotFound            RUN_NOT_FOUND
+    │   ├── TemplateNotFound       TEMPLATE_NOT_FOUND
+    │   ├── UserNotFound           USER_NOT_FOUND
+    │   └── TokenNotFound          TOKEN_NOT_FOUND
     ├── MethodNotAllowed (405)     METHOD_NOT_ALLOWED
     ├── Conflict (409)             CONFLICT
     │   ├── JobActive              JOB_ACTIVE
@@ -47,6 +52,7 @@
     ├── NotSent (424)              NOT_SENT
     ├── TooManyRequests (429)      TOO_MANY_REQUESTS
     ├── Internal (500)             INTERNAL
+    │   └── ModelUnusable          MODEL_UNUSABLE
     ├── Unavailable (503)          UNAVAILABLE
     │   ├── DatabaseUnavailable    DATABASE_UNAVAILABLE
     │   └── StorageUnavailable     STORAGE_UNAVAILABLE
@@ -156,6 +162,18 @@ class InvalidData(BadRequest):
     code = "INVALID_DATA"
 
 
+class InvalidConfig(BadRequest):
+    """The configuration of the training is invalid."""
+
+    code = "INVALID_CONFIG"
+
+
+class MissingExtra(BadRequest):
+    """It needs a package that is not installed."""
+
+    code = "MISSING_EXTRA"
+
+
 class GridTooLarge(InvalidOptimizer):
     """The grid has too many points."""
 
@@ -252,6 +270,24 @@ class RunNotFound(NotFound):
     """No run has that id."""
 
     code = "RUN_NOT_FOUND"
+
+
+class TemplateNotFound(NotFound):
+    """No template has that name."""
+
+    code = "TEMPLATE_NOT_FOUND"
+
+
+class UserNotFound(NotFound):
+    """There is no user of that name."""
+
+    code = "USER_NOT_FOUND"
+
+
+class TokenNotFound(NotFound):
+    """There is no token that could be revoked."""
+
+    code = "TOKEN_NOT_FOUND"
 
 
 class MethodNotAllowed(TunesmithError):
@@ -383,6 +419,12 @@ class Internal(TunesmithError):
     """An unexpected error; the request id finds it in the server's log."""
 
     code, status = "INTERNAL", 500
+
+
+class ModelUnusable(Internal):
+    """The trained model cannot be used any more; train it again."""
+
+    code = "MODEL_UNUSABLE"
 
 
 class Unavailable(TunesmithError):

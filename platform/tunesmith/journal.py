@@ -90,4 +90,4 @@ def _rotate(path: Path) -> None:
 
 def _secrets(settings: Settings) -> tuple[str, ...]:
     password = urlsplit(settings.database_url or "").password
-    return tuple(secret for secret in (settings.api_key, password) if secret)
+    return tuple(secret for secret in (settings.api_key, settings.admin_password, password) if secret)

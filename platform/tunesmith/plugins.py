@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from tunesmith.errors import AlgorithmNotFound, InvalidSettings, ModelNotFound
+from tunesmith.errors import AlgorithmNotFound, InvalidSettings, ModelNotFound, TemplateNotFound
 from tunesmith.models import Model
 from tunesmith.scenarios.algorithm import Algorithm
 from tunesmith.scenarios.kpi import Kpi
@@ -19,6 +19,7 @@ from tunesmith.scenarios.parameters import nearest, shown
 from tunesmith.scenarios.plugin import Plugin, called
 
 if TYPE_CHECKING:
+    from tunesmith.automl import Template
     from tunesmith.data import DataSource
     from tunesmith.etl import EtlFactory, Schema
 
@@ -26,8 +27,8 @@ __all__ = ["Known", "Plugin", "Registry", "as_plugin", "find_plugin"]
 
 GROUP = "tunesmith.plugins"
 """The entry point group by which a distribution offers a plugin: `name = "package.module:object"`."""
-BUILT_IN = "tuners.models:plugin"
-"""The plugin of the models that ship with the platform."""
+BUILT_IN = ("tuners.models:plugin", "tuners.automl:plugin")
+"""The plugins that ship with the platform: models, and templates."""
 T = TypeVar("T")
 
 
@@ -49,6 +50,7 @@ class Registry:
         self.algorithms: Mapping[str, Known[type[Algorithm]]] = _merged("algorithm", plugins, Plugin.named_algorithms)
         self.kpis: Mapping[str, Known[Kpi]] = _merged("KPI", plugins, Plugin.named_kpis)
         self.models: Mapping[str, Known[Model]] = _merged("model", plugins, Plugin.named_models)
+        self.templates: Mapping[str, Known[type[Template]]] = _merged("template", plugins, Plugin.named_templates)
         self.references = tuple(plugins)
         schemas: Mapping[str, Known[Schema]] = _merged("schema of", plugins, Plugin.named_schemas)
         self.schemas: tuple[Schema, ...] = tuple(known.item for known in schemas.values())
@@ -57,12 +59,12 @@ class Registry:
 
     @classmethod
     def load(cls, references: Sequence[str] = ()) -> Registry:
-        """The platform's own models, what installed distributions offer by entry point, and these references.
+        """What ships with the platform, what installed distributions offer by entry point, and these references.
 
         Raises InvalidSettings that names the reference and the remedy.
         """
         offered = (f"{entry.module}:{entry.attr}" for entry in entry_points(group=GROUP))
-        return cls({reference: find_plugin(reference) for reference in (BUILT_IN, *offered, *references)})
+        return cls({reference: find_plugin(reference) for reference in (*BUILT_IN, *offered, *references)})
 
     @classmethod
     def of(cls, plugin: Plugin, reference: str) -> Registry:
@@ -100,12 +102,20 @@ class Registry:
             raise ModelNotFound(f"No model has the id {shown(id)}{nearest(id, self.models)}; known: {known}")
         return self.models[id]
 
+    def template(self, name: str) -> Known[type[Template]]:
+        """A template by name. Raises TemplateNotFound that names the nearest."""
+        if name not in self.templates:
+            known = ", ".join(sorted(self.templates)) or "none"
+            near = nearest(name, self.templates)
+            raise TemplateNotFound(f"No template is called {shown(name)}{near}; known: {known}")
+        return self.templates[name]
+
 
 def find_plugin(reference: str) -> Plugin:
     """What `package.module:object` names, as a plugin.
 
-    The object is a Plugin, an ApiConfiguration, a Model, an Algorithm or Kpi class, a list of these, or a function that
-    takes nothing and returns one of them. Raises InvalidSettings that says what is wrong and what to do.
+    The object is a Plugin, an ApiConfiguration, a Model, an Algorithm, Kpi or Template class, a list of these, or a
+    function that takes nothing and returns one of them. Raises InvalidSettings that says what is wrong and what to do.
     """
     name, colon, attribute = reference.partition(":")
     if not colon or not all(part.isidentifier() for part in f"{name}.{attribute}".split(".")):
@@ -124,6 +134,7 @@ def find_plugin(reference: str) -> Plugin:
 
 def as_plugin(found: object) -> Plugin:
     """The plugin that an object is, or that holds just that. Raises TypeError when it is nothing of the kind."""
+    from tunesmith.automl import Template
     from tunesmith.scenarios.configuration import ApiConfiguration
 
     if isinstance(found, Plugin):
@@ -131,17 +142,17 @@ def as_plugin(found: object) -> Plugin:
     if isinstance(found, ApiConfiguration):
         return found.plugin
     items = list(found) if isinstance(found, list | tuple) else [found]
-    sorts: dict[type, list[Any]] = {Algorithm: [], Kpi: [], Model: []}
+    sorts: dict[type, list[Any]] = {Algorithm: [], Kpi: [], Model: [], Template: []}
     for item in items:
         kind = item if isinstance(item, type) else type(item)
         sort = next((sort for sort in sorts if issubclass(kind, sort)), None)
         if sort is None:
             raise TypeError(
                 f"{called(item)} is no plugin; give a Plugin, an ApiConfiguration, a Model, "
-                "an Algorithm or Kpi class, or a list of these"
+                "an Algorithm, Kpi or Template class, or a list of these"
             )
         sorts[sort].append(item)
-    return Plugin(algorithms=sorts[Algorithm], kpis=sorts[Kpi], models=sorts[Model])
+    return Plugin(algorithms=sorts[Algorithm], kpis=sorts[Kpi], models=sorts[Model], templates=sorts[Template])
 
 
 def _imported(reference: str, name: str) -> Any:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from tunesmith.channels import well_known_channels
+from tunesmith.domain.identity import MAX_PASSWORD, MIN_PASSWORD
 from tunesmith.domain.notification import STATUSES, Channel, ChannelName, Rule
 from tunesmith.errors import InvalidSettings
 
@@ -22,7 +23,7 @@ MIN_KEY = 16
 """Characters of the static key, at least."""
 KEY_VARIABLES = ("ENABLE_API_AUTH", "API_KEY")
 """The static key under the names that other services know it by."""
-SECRET = frozenset({"api_key", "database_url", "channels", "notify", "webhook_secret"})
+SECRET = frozenset({"api_key", "admin_password", "database_url", "channels", "notify", "webhook_secret"})
 """Settings whose values are never shown."""
 LISTS = frozenset({"node_types", "container_options", "plugins"})
 """Settings that are lists: JSON, or words with commas between."""
@@ -53,6 +54,8 @@ class Settings(BaseModel):
     """SQLAlchemy URL; unset: SQLite in the data directory. `postgresql://...` goes through psycopg 3."""
     storage: str | None = None
     """Where logs and artefacts go: a directory or `s3://bucket/prefix`; unset: `artifacts` in the data directory."""
+    training_data: Path | None = None
+    """Directory that trainings may read files from, and no other; unset: `training` in the data directory."""
     host: str = "127.0.0.1"
     """Address that the service listens on; anything but loopback needs authentication."""
     port: int = Field(default=8000, ge=0, le=65535)
@@ -62,7 +65,9 @@ class Settings(BaseModel):
     mode: Literal["dev", "prod"] = "dev"
     """`dev`: no authentication, loopback only; `prod`: `TUNESMITH_API_KEY` required."""
     api_key: str | None = Field(default=None, min_length=MIN_KEY)
-    """Static key that every request must carry (`Authorization: Bearer` or `X-API-Key`); needed beyond loopback."""
+    """Static key; with one, every request carries it or a user's token, as a bearer token or `X-API-Key`."""
+    admin_password: str | None = Field(default=None, min_length=MIN_PASSWORD, max_length=MAX_PASSWORD)
+    """Password of the user `admin`, who is added, or given this password, when the platform starts."""
     container: bool = False
     """This process is in a container whose ports the host publishes on loopback: `dev` may then listen on all."""
     api_replicas: int | None = Field(default=None, ge=1, le=1000)
@@ -83,6 +88,8 @@ class Settings(BaseModel):
     """Trial processes kept warm when idle, so that the next job starts at once (no more than the cluster has CPUs)."""
     worker_idle_s: float = Field(default=60.0, ge=0)
     """Seconds until an idle trial process beyond the warm ones ends and frees its node."""
+    predict_idle_s: float = Field(default=600.0, gt=0, le=31_536_000)
+    """Seconds until a trained model that nobody predicts with is unloaded; the next prediction loads it again."""
     max_body_bytes: int = Field(default=4_000_000, ge=1000)
     """Largest request body, in bytes."""
     max_upload_bytes: int = Field(default=2 * 1024**3, ge=1000)
@@ -177,6 +184,11 @@ class Settings(BaseModel):
         return self.storage if "://" in self.storage else str(Path(self.storage).absolute())
 
     @property
+    def training_root(self) -> Path:
+        """The directory in force that trainings read files from, absolute."""
+        return (self.training_data or self.data_dir / "training").absolute()
+
+    @property
     def run_file(self) -> Path:
         """Where a running platform says its process id, addresses and ports."""
         return self.data_dir.absolute() / "run.json"
@@ -192,6 +204,8 @@ class Settings(BaseModel):
         values["data_dir"] = str(self.data_dir.absolute())
         if self.storage is not None:
             values["storage"] = self.artifacts
+        if self.training_data is not None:
+            values["training_data"] = str(self.training_root)
         if self.runs_rate is None:
             values["runs_rate"] = NO_RATE
         return {PREFIX + name.upper(): _as_variable(value) for name, value in values.items() if value is not None}

@@ -83,7 +83,7 @@ def list_models(here: Here, request: Request) -> Response:
 )
 def submit_run(here: Here, request: Request, body: Annotated[RunRequest, FromJson()], key: Key = None) -> Response:
     """It runs in the background: `GET /api/runs/{run_id}/status` says how far it is."""
-    once, who = Once.of(request, key, body), principal(here.settings)
+    once, who = Once.of(request, key, body), principal(request)
 
     def work() -> Response:
         count(tx, here.settings.runs_rate, "runs", who)
@@ -99,6 +99,7 @@ def submit_run(here: Here, request: Request, body: Annotated[RunRequest, FromJso
 @router.get("/runs", summary="List runs", response_model=RunPage, response_description="Newest first.")
 def list_runs(
     here: Here,
+    request: Request,
     model_id: Annotated[str | None, Query(max_length=200, description="Only runs of this model.")] = None,
     status: Annotated[RunWord | None, Query(description="Only runs of this `status`.")] = None,
     mine: Annotated[bool, Query(description="Only those that the caller submitted.")] = False,
@@ -106,7 +107,7 @@ def list_runs(
     limit: Limit = PAGE,
 ) -> Response:
     """A page of runs."""
-    who = principal(here.settings) if mine else None
+    who = principal(request) if mine else None
     with here.store.read() as tx:
         page = tx.runs(model_id, states_of(status), who, cursor, limit or PAGE)
     runs = tuple(RunAnswer.of(run) for run in page.items)

@@ -150,9 +150,11 @@ def delete_scenario(here: Here, session_id: SessionId, scenario_id: ScenarioId) 
     response_description="Queued.",
     responses=refusals(409),
 )
-def run_scenario(here: Here, once: Bodiless, session_id: SessionId, scenario_id: ScenarioId) -> Response:
+def run_scenario(
+    here: Here, request: Request, once: Bodiless, session_id: SessionId, scenario_id: ScenarioId
+) -> Response:
     """It begins when its session lets it. 409 unless it is `created`; reset it to run it again."""
-    who = principal(here.settings)
+    who = principal(request)
     return _steer(
         here, once, session_id, 202, lambda tx, session: service.run(tx, here.registry, session, scenario_id, who)
     )
@@ -245,7 +247,7 @@ def optimize_algorithm(
         return found.search, found.total, found.note
 
     def work(tx: Tx) -> Response:
-        asked = _optimization(here, body)
+        asked = _optimization(body, principal(request))
         experiment, job = optimize(tx, here.registry, tx.session(session_id), asked, planned)
         envelope = JobEnvelope(
             status="submitted", job=JobAnswer.of(job, experiment.spec.tool_name), warnings=tuple(warnings)
@@ -259,7 +261,7 @@ def optimize_algorithm(
     return response
 
 
-def _optimization(here: Context, body: OptimizeRequest) -> Optimization:
+def _optimization(body: OptimizeRequest, who: str) -> Optimization:
     return Optimization(
         algo_name=body.algo_name,
         dataset_key=body.dataset_key,
@@ -269,7 +271,7 @@ def _optimization(here: Context, body: OptimizeRequest) -> Optimization:
         algo_params=body.algo_params or {},
         data_params=body.data_params or {},
         priority=body.rank,
-        submitted_by=principal(here.settings),
+        submitted_by=who,
     )
 
 

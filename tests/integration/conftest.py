@@ -8,10 +8,11 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -27,6 +28,7 @@ from serve_app.app import build
 from serve_app.platform import Alone
 from tuners.hosting.pool import close_idle
 from tuners.messages import Prepared
+from tunesmith.automl import Predictions
 from tunesmith.settings import Settings
 from tunesmith.store import Store
 
@@ -85,6 +87,10 @@ class Surroundings:
         assert self.alone is not None
         return self.alone.prune(experiment_id, number, step, metrics)
 
+    async def predict(self, artifact: str, plugin: str, rows: Sequence[Mapping[str, Any]]) -> Predictions:
+        assert self.alone is not None
+        return await self.alone.predict(artifact, plugin, rows)
+
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
@@ -98,7 +104,7 @@ def surroundings() -> Surroundings:
 
 @pytest.fixture
 def app(settings: Settings, surroundings: Surroundings, sqlite_store: Store) -> FastAPI:
-    surroundings.alone = Alone(sqlite_store)
+    surroundings.alone = Alone(sqlite_store, settings)
     return build(settings, surroundings, sqlite_store)
 
 

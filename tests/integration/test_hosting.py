@@ -379,7 +379,7 @@ def test_a_traceback_is_in_the_log(do: Callable[..., Any], log: Any) -> None:
 def test_what_hangs_is_ended_within_a_second(do: Callable[..., Any], name: str) -> None:
     asked: list[float] = []
 
-    def watch() -> str | None:
+    def watch(_measured: list[tuple[str, int, float]]) -> str | None:
         asked.append(time.monotonic())
         return "cancelled" if len(asked) > 2 else None
 
@@ -442,8 +442,9 @@ def test_what_a_task_started_dies_with_it(do: Callable[..., Any], marker: str) -
 
 
 def test_what_a_task_started_is_stopped_with_it(do: Callable[..., Any], marker: str) -> None:
+    watch = lambda _measured: "pruned" if processes_with("sleep", marker) else None  # noqa: E731
     with pytest.raises(Stopped):
-        do("sleep_beside_a_process", marker, watch=lambda: "pruned" if processes_with("sleep", marker) else None)
+        do("sleep_beside_a_process", marker, watch=watch)
     assert eventually(lambda: not processes_with("sleep", marker))
 
 

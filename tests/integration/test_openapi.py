@@ -116,11 +116,14 @@ def test_every_refusal_is_documented_with_the_one_error_body(document: dict[str,
     for method, path, operation in operations(document):
         statuses = set(operation["responses"])
         assert {"400", "500", "503"} <= statuses, path
-        names_another = operation["operationId"] == "submit_run"  # its body does
+        names_another = operation["operationId"] in ("submit_run", "train_model")  # their bodies do
         assert ("404" in statuses) == ("{" in path or names_another), path
         assert ("413" in statuses) == ("requestBody" in operation), path
         changes = method in ("post", "put", "delete") or (path.startswith(SESSIONS) and method == "patch")
-        assert ("409" in statuses) == ((changes and not path.endswith("/compare")) or path.endswith("/results")), path
+        needs_an_end = path.endswith(("/results", "/artifact"))
+        may_conflict = changes and not path.endswith(("/compare", "/auth/token"))
+        assert ("409" in statuses) == (may_conflict or needs_an_end), path
+        assert ("401" in statuses) == path.startswith("/v1/"), path
         assert ("422" in statuses) == (path.startswith(SESSIONS) and "requestBody" in operation), path
         for status, response in operation["responses"].items():
             if status >= "400":

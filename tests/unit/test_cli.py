@@ -463,12 +463,13 @@ class TestInstallation:
         monkeypatch.setenv("TUNESMITH_DATABASE_URL", "postgresql://me:geheim@db/tunes?password=geheim&sslmode=require")
         monkeypatch.setenv("TUNESMITH_STORAGE", "s3://key:geheim@bucket/prefix")
         monkeypatch.setenv("TUNESMITH_API_KEY", "geheim-geheim-geheim")
+        monkeypatch.setenv("TUNESMITH_ADMIN_PASSWORD", "geheim-geheim-geheim")
         rows = {row["variable"]: row for row in document(run("settings", "--json"))}
         assert set(rows) == {f"TUNESMITH_{name.upper()}" for name in Settings.model_fields}
         assert all(row["meaning"] for row in rows.values())
         assert rows["TUNESMITH_DATABASE_URL"]["value"] == "postgresql://me:***@db/tunes?password=***&sslmode=require"
         assert rows["TUNESMITH_STORAGE"]["value"] == "s3://key:***@bucket/prefix"
-        assert rows["TUNESMITH_API_KEY"]["value"] == "***"
+        assert rows["TUNESMITH_API_KEY"]["value"] == rows["TUNESMITH_ADMIN_PASSWORD"]["value"] == "***"
         assert "geheim" not in run("settings").output
 
     def test_the_database_is_upgraded_once(self) -> None:

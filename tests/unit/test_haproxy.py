@@ -58,6 +58,8 @@ def test_the_configuration_names_our_answers_once(tmp_path: Path) -> None:
     assert "return status 503 default-errorfiles" in text
     assert "tune.bufsize 65536" in text
     assert text.count("url_len") == 1
+    assert text.count("http-request set-header X-Forwarded-For %[src]\n") == 1
+    assert text.index("bind 127.0.0.1:8000") < text.index("X-Forwarded-For") < text.index("healthcheck")
     assert text.index("bind 127.0.0.1:8000") < text.index("url_len") < text.index("healthcheck")
     assert '"Service Unavailable" if healthcheck' in text
 

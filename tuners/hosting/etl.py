@@ -53,7 +53,7 @@ def run(
     artifacts: str,
     files: str,
     told: Told = lambda _percent, _message: None,
-    watch: Watch = lambda: None,
+    watch: Watch = lambda _measured: None,
     limit_s: float | None = None,
 ) -> EtlOutcome:
     """Make a dataset of uploaded files, with the schemas and the EtlFactory of the plugins; blocks until it is there.

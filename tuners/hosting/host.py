@@ -25,8 +25,8 @@ from tunesmith.errors import TunesmithError
 T = TypeVar("T")
 Told = Callable[[int, "str | None"], None]
 """Takes how far a task is: percent, 0 to 100, and what it does, if it said so."""
-Watch = Callable[[], "str | None"]
-"""Called a few times a second; a text that it returns ends the task."""
+Watch = Callable[[list[tuple[str, int, float]]], "str | None"]
+"""Called a few times a second with new intermediate values (metric, step, value); a text from it ends the task."""
 
 LOAD_S = 120.0
 """Seconds that a task has to get ready, for instance to import its plugin, before its own time begins to run."""
@@ -98,7 +98,7 @@ class Host:
         task: Task[T],
         log: Stream,
         told: Told = lambda _percent, _message: None,
-        watch: Watch = lambda: None,
+        watch: Watch = lambda _measured: None,
         limit_s: float | None = None,
         limit: str | None = None,
         grace_s: float = GRACE_S,
@@ -153,12 +153,15 @@ class Host:
             if message is not None and message[0] == "now":
                 self._part = message[1]
                 continue
+            measured: list[tuple[str, int, float]] = []
             if message is not None and message[0] == "progress":
                 told(*message[1:])
+            elif message is not None and message[0] == "report":
+                measured = message[1]
             elif message is not None:
                 return message  # type: ignore[no-any-return]
             clock.check(self._part)
-            if (reason := watch()) is not None:
+            if (reason := watch(measured)) is not None:
                 raise Stopped(reason)
         raise self._died("it closed its connection")
 

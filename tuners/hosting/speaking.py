@@ -6,6 +6,7 @@ import math
 import socket
 import threading
 import time
+from collections.abc import Sequence
 
 from tuners.hosting import wire
 
@@ -52,6 +53,11 @@ class ChildVoice:
                 self._timer = threading.Timer(pause_s, self._late)
                 self._timer.daemon = True
                 self._timer.start()
+
+    def report(self, measured: Sequence[tuple[str, int, float]]) -> None:
+        """See Voice."""
+        with self._lock:
+            wire.send(self._connection, ("report", list(measured)))
 
     def close(self) -> None:
         """The task is over: nothing is said any more."""

@@ -37,6 +37,10 @@ class Voice(Protocol):
         """How far it is: 0 to 100, and what it does, if that is to be said; cheap enough for a loop."""
         ...
 
+    def report(self, measured: Sequence[tuple[str, int, float]]) -> None:
+        """Intermediate values: metric, step, value; all finite."""
+        ...
+
 
 class Task(Protocol[T_co]):
     """Anything that can be pickled and done in a child process."""
@@ -92,5 +96,35 @@ class ModelTask:
     def perform(self, voice: Voice) -> dict[str, float]:
         """The metrics: what the run took, and the summary's numbers. Raises TaskFailed."""
         from tuners.hosting.models import run
+
+        return run(self, voice)
+
+
+@dataclass(frozen=True)
+class TrainTask:
+    """A training of a model from a template. It leaves the model's file and `model.json` in its directory."""
+
+    plugin: str
+    """`package.module:object`, or `code:` and the SHA-256 of one that was shipped."""
+    template: str
+    """The template."""
+    config: Mapping[str, Any]
+    """The whole configuration."""
+    params: Mapping[str, Any]
+    """Values of keys of its `model` and `training`, laid over it."""
+    data_root: str | None
+    """The directory that paths of training data lie in."""
+    files: str | None
+    """Key prefix of the tables of the dataset that it is trained on."""
+    artifacts: str
+    """Root of the artefact storage."""
+    key: str
+    """The trial's key prefix there."""
+    directory: str
+    """Where it runs, and leaves the model."""
+
+    def perform(self, voice: Voice) -> dict[str, float]:
+        """The metrics: what the training took, and the model's. Raises TaskFailed."""
+        from tuners.hosting.training import run
 
         return run(self, voice)

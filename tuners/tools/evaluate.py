@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import cast
 
 from tuners.messages import Batch, Evaluation, Outcome, Stop
-from tuners.tools import algorithm, checkpoints, command, function, program, repeats
-from tuners.tools.algorithm import Tell
+from tuners.tools import checkpoints, command, function, hosted, program, repeats
+from tuners.tools.hosted import Tell
 from tuners.tools.outcome import failure
 from tuners.tools.repeats import Watch
-from tunesmith.domain import AlgorithmTool, CommandTool, Parameter, ProgramTool, Scalar, utcnow
+from tunesmith.domain import CommandTool, HostedTool, Parameter, ProgramTool, Scalar, utcnow
 from tunesmith.errors import StorageUnavailable
 from tunesmith.storage import Storage, trial_key
 
@@ -35,8 +35,8 @@ def evaluate(
         return command.evaluate(batch, evaluation, watch)
     if isinstance(batch.spec.tool, ProgramTool):
         return program.evaluate(batch, evaluation, watch)
-    if isinstance(batch.spec.tool, AlgorithmTool):
-        return algorithm.evaluate(batch, evaluation, watch, tell)
+    if isinstance(batch.spec.tool, HostedTool):
+        return hosted.evaluate(batch, evaluation, watch, tell)
     return around(batch, evaluation, watch, lambda look: function.evaluate(batch, evaluation, look, suggest=suggest))
 
 

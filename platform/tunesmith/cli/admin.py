@@ -16,7 +16,7 @@ SECRET_IN_URL = re.compile(
     r"(?P<before>://[^/@:]*:)[^/@]*(?=@)|(?P<query>[?&][^=&]*(?:password|secret|token|key)[^=&]*=)[^&]*", re.I
 )
 
-SECRETS = ("api_key", "channels", "notify", "webhook_secret")
+SECRETS = ("api_key", "admin_password", "channels", "notify", "webhook_secret")
 """Settings that are secret altogether."""
 
 

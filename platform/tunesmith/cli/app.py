@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 import tunesmith
 from tunesmith.cli import (
     admin,
+    automl,
     catalogues,
     data,
     doctor,
@@ -28,6 +29,7 @@ from tunesmith.cli import (
     sessions,
     training_exchange,
     trainings,
+    users,
     work,
 )
 from tunesmith.cli.output import print_error
@@ -127,11 +129,16 @@ app.add_typer(all_jobs, name="jobs", rich_help_panel=WORK)
 database.command("upgrade", epilog=exits.EPILOG)(admin.upgrade)
 database.command("current", epilog=exits.EPILOG)(admin.current)
 app.add_typer(database, name="db", rich_help_panel=PLATFORM)
+_people = typer.Typer(no_args_is_help=True, help="Users and their tokens.", epilog=exits.EPILOG)
+for _name, _command in users.COMMANDS:
+    _people.command(_name, epilog=exits.EPILOG)(_command)
+app.add_typer(_people, name="user", rich_help_panel=PLATFORM)
 GROUPS = (
     ("sessions", "Sessions: workspaces of datasets and scenarios.", sessions.COMMANDS),
     ("data", "Datasets of a session.", data.COMMANDS),
     ("scenarios", "Scenarios: algorithms on datasets, compared by their KPIs.", scenarios.COMMANDS),
     ("runs", "Models and their runs.", runs.COMMANDS),
+    ("automl", "Models trained from templates.", automl.COMMANDS),
 )
 for _group, _help, _commands in GROUPS:
     _typer = typer.Typer(no_args_is_help=True, help=_help, epilog=exits.EPILOG)

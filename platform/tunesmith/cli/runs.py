@@ -14,9 +14,9 @@ from tunesmith.cli import exits
 from tunesmith.cli.assignments import assignments
 from tunesmith.cli.options import Json, Limit, Url, connect
 from tunesmith.cli.output import hint, print_error, print_fields, print_json, print_table
-from tunesmith.cli.percent import percent_bar
 from tunesmith.cli.saving import save
 from tunesmith.client.model_runs import RunHandle, failure
+from tunesmith.client.percent import percent_bar
 from tunesmith.errors import BadRequest, TunesmithError
 from tunesmith.schemas.model_runs import RunAnswer
 

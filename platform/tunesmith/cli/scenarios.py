@@ -12,8 +12,8 @@ from tunesmith.cli.assignments import assignments
 from tunesmith.cli.inputs import read_document, read_optimizer
 from tunesmith.cli.options import Json, Url, connect
 from tunesmith.cli.output import hint, print_error, print_fields, print_json, print_json_line, print_table
-from tunesmith.cli.percent import percent_bar
 from tunesmith.cli.sessions import SessionOption
+from tunesmith.client.percent import percent_bar
 from tunesmith.client.scenarios import ScenarioHandle
 from tunesmith.domain.session import ComparedKpi
 from tunesmith.errors import BadRequest, TunesmithError

@@ -41,13 +41,20 @@ def parsed_job(connection: Connection, body: Any) -> JobAnswer:
 def paged(
     connection: Connection, path: str, key: str, kind: type[M], limit: int | None = None, **params: Any
 ) -> Iterator[M]:
-    """Every row of a paged list, page after page, at most `limit` of them. Raises TunesmithError."""
+    """Every row of a paged list as a value, page after page, at most `limit` of them. Raises TunesmithError."""
+    return (parsed(connection, kind, row) for row in paged_rows(connection, path, key, limit, **params))
+
+
+def paged_rows(
+    connection: Connection, path: str, key: str, limit: int | None = None, **params: Any
+) -> Iterator[dict[str, Any]]:
+    """Every row of a paged list as the server gave it; otherwise as `paged`."""
     cursor, left = None, limit
     while left is None or left > 0:
         page = connection.get(path, cursor=cursor, limit=PAGE if left is None else min(PAGE, left), **params)
-        if not isinstance(page, dict) or key not in page:
+        if not isinstance(page, dict) or not isinstance(page.get(key), list):
             raise connection.not_ours(f"no page of {key} at {path}")
-        rows = parsed_list(connection, kind, page[key])
+        rows = page[key]
         yield from rows[:left]
         left = None if left is None else left - len(rows)
         cursor = page.get("next_cursor")

@@ -3,6 +3,7 @@
 from tunesmith.domain.backoff import backoff_s
 from tunesmith.domain.cron import Cron
 from tunesmith.domain.experiment import Compute, Constraint, Experiment, ExperimentSpec, Objective, Resources
+from tunesmith.domain.identity import Token, User
 from tunesmith.domain.job import (
     ACTIVE,
     ENDED,
@@ -14,6 +15,7 @@ from tunesmith.domain.job import (
     Priority,
     Progress,
 )
+from tunesmith.domain.model import TrainedModel
 from tunesmith.domain.page import Page
 from tunesmith.domain.params import Params
 from tunesmith.domain.search import Pruner, Search
@@ -36,9 +38,11 @@ from tunesmith.domain.tool import (
     CommandTool,
     ExternalTool,
     FunctionTool,
+    HostedTool,
     KpiSpec,
     ProgramTool,
     Tool,
+    TrainerTool,
 )
 from tunesmith.domain.training import TRAINING_WORDS, TrainingJob, TrainingPlan, TrainingStatus
 from tunesmith.domain.trial import FINISHED, Measurement, Trial, TrialState
@@ -66,6 +70,7 @@ __all__ = [
     "ExperimentSpec",
     "ExternalTool",
     "FunctionTool",
+    "HostedTool",
     "Job",
     "JobState",
     "KpiSpec",
@@ -89,12 +94,16 @@ __all__ = [
     "Standing",
     "TableInfo",
     "Time",
+    "Token",
     "Tool",
+    "TrainedModel",
+    "TrainerTool",
     "TrainingJob",
     "TrainingPlan",
     "TrainingStatus",
     "Trial",
     "TrialState",
+    "User",
     "Value",
     "backoff_s",
     "finite",

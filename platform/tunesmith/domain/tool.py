@@ -195,6 +195,23 @@ class AlgorithmTool(Value):
     """The KPIs that are computed of its result."""
 
 
+class TrainerTool(Value):
+    """A template that trains a model; what it says of the trained one are its metrics."""
+
+    type: Literal["trainer"] = "trainer"
+    """A training."""
+    template: str = Field(min_length=1, max_length=200)
+    """The template's name."""
+    plugin: str = Field(min_length=1, max_length=500)
+    """Where workers find it: `package.module:object`, or `code:` and the SHA-256 of one that was shipped."""
+    config: Mapping[str, JsonValue]
+    """The whole configuration; a trial's parameters are laid over its `model` and `training`."""
+    data_root: str | None = Field(default=None, max_length=4096)
+    """The directory that paths of training data lie in."""
+    files: str | None = Field(default=None, max_length=500)
+    """Key prefix of the dataset's tables in the artefact storage, where it is trained on one."""
+
+
 class ExternalTool(Value):
     """Nothing that the platform could run: whoever asks for a trial evaluates it, and tells what came of it."""
 
@@ -210,6 +227,9 @@ class ExternalTool(Value):
 
 
 Tool = Annotated[
-    CommandTool | ProgramTool | FunctionTool | CallableTool | AlgorithmTool | ExternalTool, Field(discriminator="type")
+    CommandTool | ProgramTool | FunctionTool | CallableTool | AlgorithmTool | TrainerTool | ExternalTool,
+    Field(discriminator="type"),
 ]
 """Any tool that the platform can run."""
+HostedTool = AlgorithmTool | TrainerTool
+"""Tools that are evaluated in a child process of a worker, and tell how far they are."""

@@ -1,4 +1,4 @@
-"""A plugin: algorithms, KPIs, schemas and models in one object."""
+"""A plugin: algorithms, KPIs, schemas, models and templates in one object."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tunesmith.scenarios.declarations import NAME_RULE, is_name
 from tunesmith.scenarios.kpi import Kpi
 
 if TYPE_CHECKING:
+    from tunesmith.automl import Template
     from tunesmith.data import DataSource
     from tunesmith.etl import EtlFactory, Schema
 
@@ -41,9 +42,12 @@ class Plugin:
     """The class of the datasets that algorithms are handed; None: DataSource."""
     models: Sequence[Model] = ()
     """Models, run by their ids."""
+    templates: Sequence[type[Template]] = ()
+    """Classes of templates that models are trained from, known by their names."""
 
     def __post_init__(self) -> None:
-        for check in (self.named_algorithms, self.named_kpis, self.named_models, self._check_data):
+        named = (self.named_algorithms, self.named_kpis, self.named_models, self.named_templates)
+        for check in (*named, self._check_data):
             check()
 
     def named_algorithms(self) -> dict[str, type[Algorithm]]:
@@ -63,6 +67,10 @@ class Plugin:
     def named_models(self) -> dict[str, Model]:
         """Id -> model."""
         return _named(self.models, _model, lambda model: model.id)
+
+    def named_templates(self) -> dict[str, type[Template]]:
+        """Name -> class."""
+        return _named(self.templates, _template, lambda template: template.name)
 
     def named_schemas(self) -> dict[str, Schema]:
         """Table -> schema."""
@@ -144,6 +152,12 @@ def _model(item: Any) -> Model:
     if not isinstance(item, Model):
         raise ValueError(f"{called(item)} is no model; make one with @tunesmith.model(id=...)")
     return item
+
+
+def _template(item: Any) -> type[Template]:
+    from tunesmith.automl import template
+
+    return template(item)
 
 
 def _schema(item: Any) -> Schema:

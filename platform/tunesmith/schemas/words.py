@@ -39,6 +39,16 @@ RUN_WORDS: Mapping[JobState, str] = {
     JobState.FAILED: "failed",
     JobState.CANCELLED: "failed",
 }
+MODEL_WORDS: Mapping[JobState, str] = {
+    JobState.CREATED: "initializing",
+    JobState.QUEUED: "initializing",
+    JobState.RUNNING: "training",
+    JobState.PAUSED: "paused",
+    JobState.RETRY_WAIT: "training",
+    JobState.SUCCEEDED: "completed",
+    JobState.FAILED: "failed",
+    JobState.CANCELLED: "stopped",
+}
 CANONICAL = re.compile(rf"\b({'|'.join(JobState)})\b")
 
 

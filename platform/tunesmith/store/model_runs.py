@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from datetime import UTC, datetime
-from typing import Any
 
 from pydantic import JsonValue
-from sqlalchemy import Select, insert, literal, select, tuple_
+from sqlalchemy import insert, select
 
 from tunesmith.domain import JobState, ModelRun, Page, utcnow
-from tunesmith.domain.page import decode_cursor, encode_cursor
-from tunesmith.errors import InvalidCursor, RunNotFound
-from tunesmith.store.queries import Queries
+from tunesmith.errors import RunNotFound
+from tunesmith.store.queries import Queries, newest_first, page_of
 from tunesmith.store.session_rows import RUN_COLUMNS, run_of
-from tunesmith.store.tables import CleanText, UTCTime, jobs, model_runs, trials
+from tunesmith.store.tables import jobs, model_runs, trials
 
 WHOLE = (
     select(*RUN_COLUMNS)
@@ -66,26 +63,12 @@ class ModelRunQueries(Queries):
         limit: int = 50,
     ) -> Page[ModelRun]:
         """A page of runs, newest first: of a model, with jobs in these states, of somebody. Raises InvalidCursor."""
-        query = WHOLE.order_by(model_runs.c.created_at.desc(), model_runs.c.id.desc()).limit(limit + 1)
+        query = newest_first(WHOLE, model_runs, cursor, limit)
         if model_id is not None:
             query = query.where(model_runs.c.model_id == model_id)
         if states is not None:
             query = query.where(jobs.c.state.in_([state.value for state in states]))
         if submitted_by is not None:
             query = query.where(model_runs.c.submitted_by == submitted_by)
-        rows = self.connection.execute(_behind(query, cursor)).all()
-        found = [run_of(row) for row in rows[:limit]]
-        more = len(rows) > limit
-        return Page(found, encode_cursor(found[-1].created_at.isoformat(), found[-1].id) if more else None)
-
-
-def _behind(query: Select[Any], cursor: str | None) -> Select[Any]:
-    if not cursor:
-        return query
-    moment, run_id = decode_cursor(cursor, str, str)
-    try:
-        edge = datetime.fromisoformat(moment).astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise InvalidCursor(cursor=cursor) from error
-    here = tuple_(model_runs.c.created_at, model_runs.c.id)
-    return query.where(here < tuple_(literal(edge, UTCTime), literal(run_id, CleanText)))
+        found = [run_of(row) for row in self.connection.execute(query)]
+        return page_of(found, limit, lambda run: (run.created_at, run.id))

@@ -55,13 +55,13 @@ def dataset_of(row: Iterable[Any]) -> Dataset:
 
 def standing_of(row: Row[Any]) -> Standing:
     """A row of STANDING_COLUMNS."""
-    state = _state(row.state)
-    return Standing(id=row.id, tag=row.tag, state=state, progress=_percent(state, row.progress))
+    state = shown_state(row.state)
+    return Standing(id=row.id, tag=row.tag, state=state, progress=percent_of(state, row.progress))
 
 
 def scenario_of(row: Row[Any]) -> Scenario:
     """A row of SCENARIO_COLUMNS."""
-    state = _state(row.state)
+    state = shown_state(row.state)
     return Scenario(
         id=row.id,
         session_id=row.session_id,
@@ -75,8 +75,8 @@ def scenario_of(row: Row[Any]) -> Scenario:
         job_id=row.job_id,
         state=state,
         waits=row.state == JobState.CREATED.value,
-        progress=_percent(state, row.progress),
-        error=_error(state, row),
+        progress=percent_of(state, row.progress),
+        error=error_of(state, row),
         metrics=row.metrics or {},
         kpis=() if row.spec is None else _kpis(json.dumps(json.loads(row.spec)["tool"]["kpis"])),
         trial_number=row.number,
@@ -88,7 +88,7 @@ def scenario_of(row: Row[Any]) -> Scenario:
 
 def run_of(row: Row[Any]) -> ModelRun:
     """A row of RUN_COLUMNS."""
-    state = _state(row.state)
+    state = shown_state(row.state)
     return ModelRun(
         id=row.id,
         model_id=row.model_id,
@@ -96,8 +96,8 @@ def run_of(row: Row[Any]) -> ModelRun:
         experiment_id=row.experiment_id,
         job_id=row.job_id,
         state=state,
-        progress=_percent(state, row.progress),
-        message=None if state is JobState.SUCCEEDED else _error(state, row) or row.message,
+        progress=percent_of(state, row.progress),
+        message=None if state is JobState.SUCCEEDED else error_of(state, row) or row.message,
         trial_number=row.number,
         submitted_by=row.submitted_by,
         created_at=row.created_at,
@@ -111,20 +111,21 @@ def _kpis(text: str) -> tuple[KpiSpec, ...]:
     return KPIS.validate_json(text)
 
 
-def _state(job_state: str | None) -> JobState:
+def shown_state(job_state: str | None) -> JobState:
     """The state of what stands where its job stands; a job that waits for its turn is queued, to people."""
     if job_state is None:
         return JobState.CREATED
     return JobState.QUEUED if job_state == JobState.CREATED.value else JobState(job_state)
 
 
-def _percent(state: JobState, progress: Mapping[str, Any] | None) -> int:
+def percent_of(state: JobState, progress: Mapping[str, Any] | None) -> int:
+    """How far a job of one point is."""
     if state is JobState.SUCCEEDED:
         return 100
     return 0 if progress is None else int(progress.get("percent", 0))
 
 
-def _error(state: JobState, row: Row[Any]) -> str | None:
+def error_of(state: JobState, row: Row[Any]) -> str | None:
     """Why it failed: what the trial says, unless that only says that its job ended."""
     if state is JobState.CANCELLED:
         return CANCELLED

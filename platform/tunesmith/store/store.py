@@ -13,6 +13,7 @@ from tunesmith.store.agenda import AgendaQueries
 from tunesmith.store.experiments import ExperimentQueries
 from tunesmith.store.housekeeping import HousekeepingQueries
 from tunesmith.store.idempotency import IdempotencyQueries
+from tunesmith.store.identity import IdentityQueries
 from tunesmith.store.model_runs import ModelRunQueries
 from tunesmith.store.rates import RateQueries
 from tunesmith.store.recording import RecordingQueries
@@ -20,11 +21,13 @@ from tunesmith.store.records import RecordQueries
 from tunesmith.store.studies import StudyQueries
 from tunesmith.store.study_leases import StudyLeaseQueries
 from tunesmith.store.totals import TotalQueries
+from tunesmith.store.trained_models import TrainedModelQueries
 from tunesmith.store.turn import Turn
 from tunesmith.store.workspaces import WorkspaceQueries
 
 
 class Tx(
+    TrainedModelQueries,
     HousekeepingQueries,
     AgendaQueries,
     RecordQueries,
@@ -37,6 +40,7 @@ class Tx(
     TotalQueries,
     ModelRunQueries,
     RateQueries,
+    IdentityQueries,
 ):
     """One transaction and every query in it. Any method may raise DatabaseUnavailable."""
 

@@ -22,6 +22,7 @@ from tunesmith.store.tables import (
     model_runs,
     optimizations,
     scenarios,
+    trained_models,
     training_jobs,
     trials,
 )
@@ -32,7 +33,12 @@ ATTRS: dict[Attrs, Any] = {
     "system_attrs": select(experiments.c.system_attrs).where(experiments.c.id == bindparam("id")),
 }
 COUNTS = select(*(experiments.c[column] for column in COUNTERS.values()))
-OWNERS = {"training job": training_jobs, "scenario": scenarios, "run of a model": model_runs}
+OWNERS = {
+    "training job": training_jobs,
+    "scenario": scenarios,
+    "run of a model": model_runs,
+    "trained model": trained_models,
+}
 """What an experiment may be the inside of."""
 UNLESS_TAKEN = {
     name: dialect.insert(experiments).on_conflict_do_nothing().returning(experiments.c.id)
@@ -118,7 +124,7 @@ class StudyQueries(StudyTrialQueries):
 
         Raises:
             JobActive: a job of the platform is searching it.
-            Conflict: it belongs to a training job, a scenario or a run of a model.
+            Conflict: it belongs to a training job, a scenario, a run of a model, or a trained model.
         """
         for kind, table in OWNERS.items():
             owner = self.connection.scalar(select(table.c.id).where(table.c.experiment_id == experiment_id))

@@ -443,6 +443,22 @@ model_runs = Table(
     Index(None, "submitted_by", "created_at", "id"),
 )
 
+trained_models = Table(
+    "trained_models",
+    metadata,
+    Column("id", CleanText, primary_key=True),
+    Column("workspace_id", ForeignKey(workspaces.c.id), nullable=False),
+    Column("template", CleanText, nullable=False),
+    Column("config", Json, nullable=False),
+    Column("searched", Boolean, nullable=False),
+    Column("experiment_id", ForeignKey(experiments.c.id), nullable=False, unique=True),
+    Column("job_id", ForeignKey(jobs.c.id), nullable=False, unique=True),
+    Column("submitted_by", CleanText),
+    Column("created_at", UTCTime, nullable=False),
+    Index(None, "created_at", "id"),
+    Index(None, "template", "created_at", "id"),
+)
+
 # Of rate limits: how often something was asked for in a window of time.
 rate_counters = Table(
     "rate_counters",
@@ -450,4 +466,32 @@ rate_counters = Table(
     Column("key", CleanText, primary_key=True),
     Column("count", Integer, nullable=False),
     Column("expires_at", UTCTime, nullable=False),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", CleanText, primary_key=True),
+    Column("workspace_id", ForeignKey(workspaces.c.id), nullable=False),
+    Column("name", CleanText, nullable=False, unique=True),
+    Column("password_hash", CleanText, nullable=False),
+    Column("role", CleanText, nullable=False, default="admin"),
+    Column("disabled", Boolean, nullable=False, default=False),
+    Column("created_at", UTCTime, nullable=False),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", CleanText, primary_key=True),
+    Column("user_id", ForeignKey(users.c.id), nullable=False),
+    Column("name", CleanText, nullable=False),
+    Column("prefix", CleanText, nullable=False),
+    # SHA-256: a token has 256 random bits, so nothing slower is needed to keep it from being guessed.
+    Column("token_hash", CleanText, nullable=False, unique=True),
+    Column("created_at", UTCTime, nullable=False),
+    Column("expires_at", UTCTime),
+    Column("last_used_at", UTCTime),
+    Column("revoked_at", UTCTime),
+    Index(None, "user_id", "created_at", "id"),
 )

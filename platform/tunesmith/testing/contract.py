@@ -8,6 +8,7 @@ from tunesmith.testing.counter_contract import CounterContract
 from tunesmith.testing.dataset_contract import DatasetContract
 from tunesmith.testing.event_contract import EventContract
 from tunesmith.testing.experiment_contract import ExperimentContract
+from tunesmith.testing.identity_contract import IdentityContract
 from tunesmith.testing.job_contract import JobContract
 from tunesmith.testing.lease_contract import LeaseContract
 from tunesmith.testing.model_run_contract import ModelRunContract
@@ -18,6 +19,7 @@ from tunesmith.testing.recording_contract import RecordingContract
 from tunesmith.testing.recovery_contract import RecoveryContract
 from tunesmith.testing.scenario_contract import ScenarioContract
 from tunesmith.testing.session_contract import SessionContract
+from tunesmith.testing.trained_model_contract import TrainedModelContract
 from tunesmith.testing.training_contract import TrainingContract
 from tunesmith.testing.turn_contract import TurnContract
 
@@ -41,5 +43,7 @@ class StoreContract(
     TurnContract,
     ComparisonContract,
     ModelRunContract,
+    TrainedModelContract,
+    IdentityContract,
 ):
     """What a store promises; override the fixture `store` with a migrated one that holds no queued jobs."""

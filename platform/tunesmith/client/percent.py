@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from tunesmith.cli.output import stderr
-
 
 @contextmanager
-def percent_bar(quiet: bool) -> Iterator[Callable[[str, int, str | None], None]]:
+def percent_bar(quiet: bool = False) -> Iterator[Callable[[str, int, str | None], None]]:
     """A bar on stderr, where somebody looks; it is told the status, the percentage, and a note."""
-    screen = stderr()
+    screen = Console(stderr=True, highlight=False, soft_wrap=True)
     columns = (
         *(TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()),
         *(TextColumn("{task.fields[note]}"), TimeElapsedColumn()),

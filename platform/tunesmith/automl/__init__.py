@@ -1,0 +1,33 @@
+"""AutoML: templates that train models from configurations, and what they are given and give back."""
+
+from tunesmith.automl.config import (
+    Config,
+    DataSection,
+    ModelSection,
+    ResourcesSection,
+    SearchSection,
+    Section,
+    TrainingSection,
+)
+from tunesmith.automl.run import Facts, Feature, Predictions, Predictor, Run, Source, Table, Trained
+from tunesmith.automl.template import Template, template
+
+__all__ = [
+    "Config",
+    "DataSection",
+    "Facts",
+    "Feature",
+    "ModelSection",
+    "Predictions",
+    "Predictor",
+    "ResourcesSection",
+    "Run",
+    "SearchSection",
+    "Section",
+    "Source",
+    "Table",
+    "Template",
+    "Trained",
+    "TrainingSection",
+    "template",
+]

@@ -1,0 +1,108 @@
+"""The templates for tables as the platform knows them; scikit-learn is imported when they train, and not before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tuners.automl.tabular import spaces
+from tuners.automl.tabular.sections import ClassificationConfig, LinearConfig, RegressionConfig
+from tunesmith.automl import Facts, Predictor, Run, Source, Template, Trained
+from tunesmith.domain import Parameter, Scalar
+
+FAMILIES = ("gradient_boosting", "mlp", "random_forest", "extra_trees", "linear", "svm", "nearest")
+"""What `model.architecture` may be."""
+
+
+class _Tabular(Template):
+    """What the templates for tables have in common."""
+
+    def load(self, file: Path, facts: Facts) -> Predictor:
+        """See Template."""
+        from tuners.automl.tabular.predicting import TablePredictor
+
+        return TablePredictor(file, facts)
+
+
+class Linear(_Tabular):
+    """Least squares, or logistic regression."""
+
+    name = "linear"
+    title = "Predicts a number by least squares, or a class by logistic regression; also of data larger than memory."
+    Config = LinearConfig
+    metric = "val_loss"
+    cross_validates = True
+
+    def train(self, config: LinearConfig, data: Source, run: Run) -> Trained:
+        """See Template."""
+        from tuners.automl.tabular.linear import train
+
+        return train(config, data, run)
+
+    @classmethod
+    def space(cls, config: LinearConfig) -> Sequence[Parameter]:
+        """See Template."""
+        return (
+            Parameter(name="penalty", type="categorical", choices=("l1", "l2", "elasticnet")),
+            Parameter(name="alpha", minimum=1e-4, maximum=1e3, log=True),
+            Parameter(name="l1_ratio", minimum=0.05, maximum=0.95),
+        )
+
+    @classmethod
+    def first_points(cls, config: LinearConfig) -> Sequence[Mapping[str, Scalar]]:
+        """See Template."""
+        return ({"penalty": "l2", "alpha": 1.0, "l1_ratio": 0.5},)
+
+
+class Classification(_Tabular):
+    """Classes from the columns of a table."""
+
+    name = "classification"
+    title = "Predicts a class from the columns of a table, by gradient boosting or one of six other families."
+    Config = ClassificationConfig
+    families = FAMILIES
+    metric = "accuracy"
+    cross_validates = True
+
+    def train(self, config: ClassificationConfig, data: Source, run: Run) -> Trained:
+        """See Template."""
+        from tuners.automl.tabular.training import train
+
+        return train(config, data, run, "classification")
+
+    @classmethod
+    def space(cls, config: ClassificationConfig) -> Sequence[Parameter]:
+        """See Template."""
+        return spaces.space_of("classification")
+
+    @classmethod
+    def first_points(cls, config: ClassificationConfig) -> Sequence[Mapping[str, Scalar]]:
+        """See Template."""
+        return spaces.first_points("classification")
+
+
+class Regression(_Tabular):
+    """Numbers from the columns of a table."""
+
+    name = "regression"
+    title = "Predicts a number from the columns of a table, by gradient boosting or one of six other families."
+    Config = RegressionConfig
+    families = FAMILIES
+    metric = "r2"
+    cross_validates = True
+
+    def train(self, config: RegressionConfig, data: Source, run: Run) -> Trained:
+        """See Template."""
+        from tuners.automl.tabular.training import train
+
+        return train(config, data, run, "regression")
+
+    @classmethod
+    def space(cls, config: RegressionConfig) -> Sequence[Parameter]:
+        """See Template."""
+        return spaces.space_of("regression")
+
+    @classmethod
+    def first_points(cls, config: RegressionConfig) -> Sequence[Mapping[str, Scalar]]:
+        """See Template."""
+        return spaces.first_points("regression")
