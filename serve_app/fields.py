@@ -9,6 +9,8 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic_core import to_json
 
+from tunesmith.domain.findings import in_words
+
 MAX_FIELDS = 50
 """Field errors of one answer, at most."""
 MAX_VALUE = 200
@@ -74,9 +76,7 @@ def _message(finding: Finding, path: Sequence[int | str], model: Any) -> str:
         return f"unknown field {name!r}{nearest(name, _known(model, path[:-1]))}"
     if kind in ("model_type", "dict_type"):
         return "must be a JSON object"
-    return (
-        str(finding["msg"]).removeprefix("Value error, ").replace("Input should be", "must be").replace("tuple", "list")
-    )
+    return in_words(finding)
 
 
 def _value(finding: Finding) -> Any:

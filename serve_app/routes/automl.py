@@ -81,7 +81,7 @@ def get_config(here: Here, name: ConfigName) -> Response:
     status_code=202,
     response_model=TrainAnswer,
     response_description="Queued.",
-    responses=refusals(401, 404, 409, 413),
+    responses=refusals(401, 409, 413),
 )
 def train_model(
     here: Here, who: SignedIn, request: Request, body: Annotated[TrainRequest, FromJson()], key: Key = None
@@ -188,7 +188,7 @@ def get_artifact(
         "ETag": f'"{facts.sha256}"',
         "X-Content-SHA256": facts.sha256,
     }
-    return streamed(here.storage.read(f"{prefix}/{facts.file}"), "application/octet-stream", headers)
+    return streamed(artifacts.read_model(here.storage, prefix, facts), "application/octet-stream", headers)
 
 
 @router.post(

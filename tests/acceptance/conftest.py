@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from running import PLUGIN, Platform, module_of_page
+from running import PASSWORD, PLUGIN, Platform, module_of_page
 
 from tunesmith import Client
 
@@ -15,9 +15,11 @@ from tunesmith import Client
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """A platform that many tests use, each with experiments or a session of its own; it has the pages' plugins too."""
     place = tmp_path_factory.mktemp("shared")
+    shown = [module_of_page("model_runs", "churn", place), module_of_page("automl", "Centroids", place)]
     settings = {
         "PYTHONPATH": f"{PLUGIN['PYTHONPATH']}:{place}",
-        "TUNESMITH_PLUGINS": f"{PLUGIN['TUNESMITH_PLUGINS']},own_models:models,{module_of_page('model_runs', place)}",
+        "TUNESMITH_PLUGINS": ",".join([PLUGIN["TUNESMITH_PLUGINS"], "own_models:models", "weighing:plugin", *shown]),
+        "TUNESMITH_ADMIN_PASSWORD": PASSWORD,
         "TUNESMITH_NUM_CPUS": "4",
         "TUNESMITH_PRICES": '{"*": 3600}',
     }

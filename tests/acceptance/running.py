@@ -19,6 +19,8 @@ START_S, STOP_S = 150, 60
 HERE = Path(__file__).parent
 PLUGIN = {"PYTHONPATH": f"{HERE.parent / 'integration'}:{HERE}", "TUNESMITH_PLUGINS": "planning:plugin"}
 """Settings of a platform with the tests' own algorithms and objectives."""
+PASSWORD = "correct-horse"
+"""Of the user `admin` of the shared platform."""
 MODULE = re.compile(r"^```python\n# (\w+)\.py\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 """A block of a page that is a module of its own."""
 
@@ -108,11 +110,11 @@ class Platform:
         return found
 
 
-def module_of_page(page: str, folder: Path) -> str:
-    """Write the module that a page of the documentation shows; the plugin's reference, called as the module is."""
+def module_of_page(page: str, name: str, folder: Path) -> str:
+    """Write the module that a page of the documentation shows; the reference of what is called so in it."""
     (found,) = MODULE.finditer((HERE.parents[1] / "docs" / f"{page}.md").read_text())
     (folder / f"{found[1]}.py").write_text(found[2])
-    return f"{found[1]}:{found[1]}"
+    return f"{found[1]}:{name}"
 
 
 def until(condition: Callable[[], T], timeout_s: float = 60, every_s: float = 0.05) -> T:

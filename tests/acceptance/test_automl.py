@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from running import Platform, until
+from running import PASSWORD, Platform, until
 
 from tunesmith import AutoMLClient
 from tunesmith.errors import ModelNotFound
@@ -26,7 +26,6 @@ ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "tests" / "data" / "automl_document.md").read_text()
 PAGE = (ROOT / "docs" / "automl.md").read_text()
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-PASSWORD = "correct-horse"
 
 pytestmark = [
     pytest.mark.timeout(400),
@@ -49,21 +48,13 @@ def two_moons(path: Path, rows: int = 600) -> None:
     frame.assign(label=np.where(upper, "upper", "lower")).to_csv(path, index=False)
 
 
-@pytest.fixture(scope="module")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    """A platform with a user, data to train on, and the template of our page."""
-    place = tmp_path_factory.mktemp("automl")
-    (own,) = (code for code in blocks(PAGE, "python") if code.startswith("# centroids.py"))
-    (place / "centroids.py").write_text(own)
-    training = place / "data" / "training"
-    training.mkdir(parents=True)
+@pytest.fixture
+def platform(shared: Platform) -> Platform:
+    """The shared platform, with data to train on."""
+    training = shared.data_dir / "training"
+    training.mkdir(exist_ok=True)
     two_moons(training / "train.csv")
-    settings = {
-        "PYTHONPATH": str(place), "TUNESMITH_PLUGINS": "centroids:Centroids", "TUNESMITH_NUM_CPUS": "2",
-        "TUNESMITH_ADMIN_PASSWORD": PASSWORD,
-    }  # fmt: skip
-    with Platform(place / "data", **settings) as platform:
-        yield platform
+    return shared
 
 
 @pytest.fixture

@@ -6,19 +6,15 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
-from running import Platform, until
+from running import PASSWORD, Platform, until
+
+from tunesmith.client.automl import access_token
 
 ROW = {"price": 3, "size": 4.5}
-PLUGIN = {
-    "PYTHONPATH": str(Path(__file__).parents[1] / "integration"),
-    "TUNESMITH_PLUGINS": "weighing:plugin",
-    "TUNESMITH_NUM_CPUS": "2",
-}
 
 
 class Model:
@@ -45,16 +41,13 @@ class Model:
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Model]:
-    with (
-        Platform(tmp_path_factory.mktemp("predictions") / "data", **PLUGIN) as platform,
-        httpx2.Client(base_url=platform.url, timeout=90) as client,
-    ):
-        yield Model(platform, client)
+def model(shared: Platform) -> Iterator[Model]:
+    token = access_token("admin", PASSWORD, shared.url)["access_token"]
+    with httpx2.Client(base_url=shared.url, timeout=90, headers={"Authorization": f"Bearer {token}"}) as client:
+        yield Model(shared, client)
 
 
-def test_the_process_starts_with_the_first_prediction(model: Model) -> None:
-    assert model.platform.pids("predictions") == []
+def test_one_process_predicts_for_all_replicas(model: Model) -> None:
     assert model.ask([ROW, ROW]).json() == {"predictions": [1.5, 1.5], "probabilities": None}
     assert model.platform.pids("predictions") == [model.process]
 

@@ -182,9 +182,7 @@ def platform(data_dir: Path) -> Iterator[AutoMLClient]:
             store.close()
 
 
-def searched(
-    problem: Problem, client: AutoMLClient, test: pd.DataFrame, trials: int
-) -> tuple[float, float, str]:
+def searched(problem: Problem, client: AutoMLClient, test: pd.DataFrame, trials: int) -> tuple[float, float, str]:
     """Seconds of a search, the score of its model, and which one that is."""
     config = {
         "model": {"type": problem.task},
@@ -243,7 +241,9 @@ def report(found: Mapping[str, Scores]) -> None:
     print(f"ours at least as good as the best of the defaults: {kept} of {len(found)} data sets (target: all)")
     if "FLAML" in methods:
         ours, theirs = mean[methods.index("ours")], mean[methods.index("FLAML")]
-        print(f"mean rank {ours:.2f}, FLAML's {theirs:.2f} (target: no worse): {'kept' if ours <= theirs else 'MISSED'}")
+        print(
+            f"mean rank {ours:.2f}, FLAML's {theirs:.2f} (target: no worse): {'kept' if ours <= theirs else 'MISSED'}"
+        )
 
 
 if __name__ == "__main__":

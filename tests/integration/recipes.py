@@ -31,6 +31,8 @@ class CreepTraining(TrainingSection):
     """Seconds that an epoch takes."""
     dies_at: int = 0
     """Epoch after which the first process is killed; 0: none."""
+    kills: str = "process"
+    """`process`, or `launcher`: the one that started it, and takes it along."""
 
 
 class CreepConfig(Config):
@@ -45,6 +47,7 @@ class Creep(tunesmith.Template):
     Config = CreepConfig
     families = ("mean", "median")
     metric = "mae"
+    metrics = ("mae", "train_loss")
 
     @classmethod
     def space(cls, config: Any) -> Sequence[Parameter]:
@@ -71,7 +74,8 @@ class Creep(tunesmith.Template):
             over = run.report(epoch, {"mae": mae, "train_loss": mae})
             run.save(partial(_packed, state))
             if epoch == config.training.dies_at and run.state is None:
-                os.kill(os.getpid(), 9)
+                os.kill(os.getpid() if config.training.kills == "process" else os.getppid(), 9)
+                time.sleep(10)
             if over:
                 break
         said = {"value": state["guess"] + config.model.offset}

@@ -118,6 +118,47 @@ def test_rows_come_from_files_and_options_and_predictions_go_to_files() -> None:
         run("predict", model, *wrong, code=2)
 
 
+def test_csv_files_of_rows_are_read_as_those_to_train_on(settings: Settings) -> None:
+    cells = [
+        (code, size, 3 * size + 50 * (code == "007")) for code in ("007", "7") for size in (0.5 + i for i in range(40))
+    ]
+    lines = [f"{code};{size};{price}".replace(".", ",") for code, size, price in cells]
+    (settings.training_root / "parts.csv").write_text("\n".join(["code;size;price", *lines]))
+    options = ["--train-path", "parts.csv", "--set", "model.task=regression", "--set", 'data.categorical=["code"]']
+    model = document("train", "linear", *options)["model_id"]
+    Path("semicolons.csv").write_text("code;size\n007;10,5\n7;10,5\n")
+    Path("commas.csv").write_text("size,code\n10.5,007\n10.5,7\n")
+    for file in ("semicolons.csv", "commas.csv"):
+        assert document("predict", model, file)["predictions"] == pytest.approx([81.5, 31.5])
+    Path("wide.csv").write_text("size,code\n10.5,7,1\n")
+    assert "wide.csv, line 2: it has 3 cells" in run("predict", model, "wide.csv", code=2).stderr
+
+
+def test_a_file_may_hold_what_the_service_takes() -> None:
+    linear = {"model": {"type": "linear", "task": "regression"}}
+    data = {"train_path": "houses.csv", "target": "price"}
+    search = ["--search", "2", "--set", "hyperparameter_search.folds=2"]
+    for request, options in (
+        ({"config": linear, "data": data}, ["--set", "training.seed=5"]),
+        ({"config_name": "linear", "config_overrides": {**linear, "data": data}}, ["--set", "training.seed=5"]),
+        (
+            {"config": linear, "data": {"train_path": "sample:iris"}},
+            ["--train-path", "houses.csv", "--target", "price"],
+        ),
+        ({"config_name": "linear", "config_overrides": {"data": data}}, ["--set", "model.task=regression", *search]),
+    ):
+        Path("request.json").write_text(json.dumps(request))
+        done = document("train", "request.json", *options)
+        assert (done["status"], done["config"]["data"]["train_path"]) == ("completed", "houses.csv")
+        assert done["config"]["data"]["target"] == "price"
+        assert done["config"]["training"]["seed"] == (5 if "training.seed=5" in options else 0)
+        assert (done["search"] is not None) == ("--search" in options)
+    Path("request.json").write_text(json.dumps({"config": linear, "data": data, "trainig": {}}))
+    assert "'trainig'" in run("train", "request.json", code=2).stderr
+    Path("request.json").write_text(json.dumps({**linear, "trainig": {}}))
+    assert "'training'" in run("train", "request.json", code=2).stderr
+
+
 def test_probabilities_are_columns() -> None:
     model = document("train", "linear", "--set", "model.task=classification", "--train-path", "sample:iris")["model_id"]
     row = json.dumps({"sepal length (cm)": 5, "sepal width (cm)": 3, "petal length (cm)": 1, "petal width (cm)": 0.2})
@@ -146,5 +187,5 @@ def test_what_fails_and_what_is_stopped_ends_with_a_code() -> None:
     assert document("stop", begun["model_id"])["model_id"] == begun["model_id"]
     assert "'epochs'" in run("train", "linear", "--set", "training.epoch=3", code=2).stderr
     assert "--set epochs" in run("train", "linear", "--set", "epochs", code=2).stderr
-    run("train", "nonsense", code=4)
+    assert "known: classification" in run("train", "nonsense", code=2).stderr
     run("train", "nowhere.yaml", code=2)

@@ -95,7 +95,8 @@ class TestDatasetOfASession:
         table = source("datasets/1", artifacts, dataset="shop", table="mixed").load()
         assert table.features["mixed"].tolist() == ["1", "a", None]
         assert table.features["times"].tolist() == [86_400.0] * 3
-        assert (table.kinds, table.target.tolist()) == ({"mixed": "category", "times": "number"}, [0, 1, 0])
+        assert (table.kinds, table.target.tolist()) == ({"mixed": "category", "times": "time"}, [0, 1, 0])
+        assert table.origin.where(2, "mixed") == "dataset 'shop', table 'mixed', row 3, column 'mixed'"
 
     def test_categories_of_numbers(self, artifacts: str) -> None:
         found = source("datasets/1", artifacts, dataset="shop", table="category")

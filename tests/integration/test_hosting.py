@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import json
 import os
 import resource
@@ -387,6 +388,41 @@ def test_what_hangs_is_ended_within_a_second(do: Callable[..., Any], name: str) 
         do(name, watch=watch)
     assert time.monotonic() - asked[2] < 1.5
     assert do("echo", 1) == 1
+
+
+def test_a_task_that_goes_gently_leaves_its_process_to_the_next_one(do: Callable[..., Any]) -> None:
+    before = do("pid")
+    for name in ("report_for_ever", "report_once"):
+        with pytest.raises(Stopped, match="pruned"):
+            do(name, watch=lambda measured: "pruned" if measured else None, gently="pruned")
+        assert do("pid") == before
+
+
+def test_a_task_that_does_not_go_gently_is_ended(do: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tuners.hosting.host.GIVE_UP_S", 0.2)
+    for why in ("pruned", "cancelled"):
+        before = do("pid")
+        with pytest.raises(Stopped, match=why):
+            do("report_and_sleep", watch=lambda measured, why=why: why if measured else None, gently="pruned")
+        assert do("pid") != before
+
+
+def report_for_ever(voice: Voice) -> None:
+    try:
+        for step in itertools.count():
+            voice.report([("loss", step, 1.0)])
+            time.sleep(0.01)
+    except Exception:  # nothing that a task does about errors keeps it from ending
+        time.sleep(1e9)
+
+
+def report_once(voice: Voice) -> None:
+    voice.report([("loss", 1, 1.0)])
+
+
+def report_and_sleep(voice: Voice) -> None:
+    voice.report([("loss", 1, 1.0)])
+    time.sleep(1e9)
 
 
 def test_time_runs_out(do: Callable[..., Any]) -> None:

@@ -110,6 +110,7 @@ def test_a_script_that_is_killed_goes_on_where_it_was(script: Script) -> None:
     assert sum(points.values()) <= 20 + 3 * 4
 
 
+@pytest.mark.slow
 def test_an_interrupted_search_suggests_what_an_undisturbed_one_does(script: Script, tmp_path: Path) -> None:
     process = script.start()
     until(lambda: len(script.calls) >= 12, process)

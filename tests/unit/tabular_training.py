@@ -22,15 +22,24 @@ class Watched:
     state: bytes | None = None
     ends_after: int | None = None
     """Reports after which its time is over."""
+    over_after: int | None = None
+    """Looks at the time, those of reports too, after which it is over."""
     killed_after: int | None = None
     """Saves after which its process is lost."""
     reports: list[tuple[int, dict[str, float], float | None]] = field(default_factory=list)
     states: list[bytes] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
+    looks: int = 0
+
+    @property
+    def over(self) -> bool:
+        self.looks += 1
+        by_looks = self.over_after is not None and self.looks > self.over_after
+        return by_looks or (self.ends_after is not None and len(self.reports) >= self.ends_after)
 
     def report(self, step: int, metrics: Mapping[str, float], percent: float | None = None) -> bool:
         self.reports.append((step, dict(metrics), percent))
-        return len(self.reports) == self.ends_after
+        return self.over
 
     def save(self, state: Callable[[], bytes]) -> None:
         self.states.append(state())

@@ -19,8 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tuners.automl.data import Table, as_category, as_number, held_out_rows, open_source, split
-from tuners.automl.data.csv_file import MISSING
 from tunesmith.automl import Config
+from tunesmith.automl.csv_layout import MISSING
+from tunesmith.automl.run import FeatureKind
 from tunesmith.errors import InvalidData
 
 
@@ -41,7 +42,7 @@ class TestCsv:
         table = training.csv(text).load()
         start = datetime(2024, 1, 2, tzinfo=UTC).timestamp()
         assert rows(table) == [(1, "red", 1, start, 0), (None, None, None, None, 1), (2.5, "blue", 0, start + 1, 0)]
-        assert table.kinds == {"n": "number", "c": "category", "b": "number", "t": "number"}
+        assert table.kinds == {"n": "number", "c": "category", "b": "boolean", "t": "time"}
         assert [str(kind) for kind in table.features.dtypes] == ["float64", "object", "float64", "float64"]
 
     @pytest.mark.parametrize(
@@ -147,7 +148,8 @@ class TestParquet:
         }
         table = training.parquet(columns).load()
         assert rows(table) == [(1, 2.0**63, 0.5, 1.25, 1, None, 1), (None, 1, 1, None, None, None, 2)]
-        assert set(table.kinds.values()) == {"number"}
+        assert {name for name, kind in table.kinds.items() if kind == "boolean"} == {"b"}
+        assert set(table.kinds.values()) == {"number", "boolean"}
 
     @pytest.mark.parametrize(
         ("value", "seconds"),
@@ -225,6 +227,30 @@ class TestSeveralFiles:
         assert [rows(piece) for piece in source.batches(2)] == [[(1, 0)]]
 
 
+class TestOrigin:
+    def test_rows_of_a_directory_are_named_by_their_files(self, training: Training) -> None:
+        training.put("many/a.csv", '\nx,y\n"1\n",1\n\n2,2\n')
+        training.put("many/b.parquet", {"x": ["3", "4"], "y": ["3", "4"]})
+        training.put("val.csv", "x,y\n5,5\n")
+        source = training.source("many/", val_path="val.csv", categorical=["x", "y"])
+        table = source.load()
+        assert table.validation is not None
+        assert [table.origin.name, table.validation.origin.name] == ["many/", "val.csv"]
+        assert [table.origin.where(row) for row in range(4)] == [
+            "many/a.csv, line 3",
+            "many/a.csv, line 6",
+            "many/b.parquet, row 1",
+            "many/b.parquet, row 2",
+        ]
+        error = table.origin.invalid("it is odd", "x", 3)
+        assert error.message == "many/b.parquet, row 2, column 'x': it is odd"
+        assert error.details == {"file": "many/b.parquet", "column": "x", "row": 2}
+        assert table.origin.invalid("it is odd", "x").message == "many/, column 'x': it is odd"
+        assert table.validation.origin.where(0, "y") == "val.csv, line 2, column 'y'"
+        last = list(source.batches(3))[-1]
+        assert last.origin.where(int(last.target.index[0])) == "many/b.parquet, row 2"
+
+
 class TestSamples:
     @pytest.mark.parametrize(
         ("name", "shape", "kind"),
@@ -269,10 +295,37 @@ class TestPlainAccess:
 
 class TestValues:
     @pytest.mark.parametrize(
-        ("value", "number"), [(1, 1), (True, 1), ("2.5", 2.5), ("false", 0), ("1970-01-02", 86_400), (0.1, 0.1)]
+        ("kind", "value", "number"),
+        [
+            ("number", 1, 1),
+            ("number", "2.5", 2.5),
+            ("number", 0.1, 0.1),
+            ("boolean", True, 1),
+            ("boolean", "false", 0),
+            ("boolean", 1.0, 1),
+            ("time", "1970-01-02", 86_400),
+            ("time", "1970-01-02T00:00:01Z", 86_401),
+            ("time", 86_400, 86_400),
+        ],
     )
-    def test_values_of_json_as_numbers(self, value: Any, number: float) -> None:
-        assert as_number(value) == number
+    def test_values_of_json_as_numbers(self, kind: FeatureKind, value: Any, number: float) -> None:
+        assert as_number(value, kind) == number
+
+    @pytest.mark.parametrize(
+        ("kind", "value"),
+        [
+            ("number", "2024-01-01"),
+            ("number", True),
+            ("number", "true"),
+            ("boolean", "2024-01-01"),
+            ("boolean", 2),
+            ("time", True),
+            ("time", "false"),
+        ],
+    )
+    def test_times_and_booleans_belong_to_columns_of_their_kind(self, kind: FeatureKind, value: Any) -> None:
+        with pytest.raises((TypeError, ValueError), match=r"is no|neither"):
+            as_number(value, kind)
 
     def test_what_is_no_number(self) -> None:
         assert math.isnan(as_number(None))
@@ -318,6 +371,10 @@ class TestSplit:
         both = pd.concat([train.features, validation.features]).sort_values(list(table.features))
         assert both.to_numpy().tolist() == table.features.sort_values(list(table.features)).to_numpy().tolist()
         assert list(train.features.index) == list(range(120))
+
+    def test_a_table_of_one_row_is_named(self, training: Training) -> None:
+        with pytest.raises(InvalidData, match=r"^t.csv: the table has 1 row; at least 2"):
+            split(training.csv("x,y\n1,2\n").load(), 0.2, 0)
 
     def test_one_row_cannot_be_split(self) -> None:
         with pytest.raises(InvalidData, match="at least 2"):

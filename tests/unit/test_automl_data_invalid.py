@@ -61,7 +61,7 @@ class TestCsv:
             ("a\n1\n", "a", None, "the target is its only column"),
             ("a,b\n1,2\né,3\n".encode("latin-1"), None, 3, "it is not UTF-8 text; save the file as UTF-8"),
             ("a,b\n1,2\n".encode("utf-16"), None, 1, "it is not UTF-8 text"),
-            (b"a,b\n1,\0\n", None, None, "NUL bytes"),
+            (b"a,b\n1,\0\n", None, 2, "line 2: it holds a NUL byte"),
         ],
     )
     def test_what_is_wrong_is_named(

@@ -1,4 +1,4 @@
-"""The page on AutoML has every key of every template that ships, with its default."""
+"""The page on AutoML has every key of every template that ships, with its default; its configurations are accepted."""
 
 from __future__ import annotations
 
@@ -43,3 +43,12 @@ def test_every_key_is_there_with_its_default(template: type[Template]) -> None:
     sections: Any = template.defaults()
     defaults = {f"{name}.{key}": value for name, keys in sections.items() for key, value in keys.items()}
     assert documented(template.name) == defaults
+
+
+@pytest.mark.parametrize("block", re.findall(r"^```json\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
+def test_every_configuration_is_accepted(block: str) -> None:
+    config = json.loads(block)
+    (template,) = (each for each in plugin.templates if each.name == config["model"]["type"])
+    read = template.read(config).model_dump(mode="json")
+    for section, keys in config.items():
+        assert read[section].items() >= keys.items()

@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped]
 from tabular_training import Watched, config_of, load, train
 
 from tuners.automl.data import open_source, split
-from tuners.automl.tabular import Classification, Linear, Regression
+from tuners.automl.tabular import Classification, Linear, Regression, files
 from tunesmith.automl import Table, Template
 from tunesmith.domain import Space
 
@@ -158,7 +158,8 @@ def test_a_killed_training_goes_on_as_if_nothing_had_been(
 
 
 def test_cross_validation_reports_the_mean_so_far_and_goes_on_after_a_kill(tmp_path: Path) -> None:
-    sections: dict[str, Any] = {"training": {"epochs": 10, "patience": 3}, "model": {"max_leaf_nodes": 4}}
+    training = {"epochs": 10, "early_stopping": False}
+    sections: dict[str, Any] = {"training": training, "model": {"max_leaf_nodes": 4}}
     run = Watched(folds=4)
     trained = train(Classification, "sample:wine", tmp_path, run, **sections)
     folds = trained.details["folds"]
@@ -170,15 +171,29 @@ def test_cross_validation_reports_the_mean_so_far_and_goes_on_after_a_kill(tmp_p
         assert metrics["cv_accuracy"] == pytest.approx(np.mean(accuracy[:number]))
     assert trained.metrics["cv_accuracy"] == pytest.approx(np.mean(accuracy))
     assert trained.metrics["cv_accuracy_stderr"] == pytest.approx(np.std(accuracy, ddof=1) / 2)
-    assert trained.metrics["epochs"] == round(trained.metrics["cv_epochs"])
     percents = [percent for *_, percent in run.reports]
     assert percents == sorted(percents, key=float)
-    lost = Watched(folds=4, killed_after=2)
-    with pytest.raises(KeyboardInterrupt):
-        train(Classification, "sample:wine", tmp_path, lost, **sections)
-    resumed = Watched(folds=4, state=lost.states[-1])
-    assert train(Classification, "sample:wine", tmp_path, resumed, **sections).metrics == trained.metrics
-    assert resumed.reports[0][0] == 3
+    assert {files.from_bytes(state).get("fold") for state in run.states} >= {1, 2, 3, 4}
+    for saves in range(1, len(run.states) + 1, 3):
+        lost = Watched(folds=4, killed_after=saves)
+        with pytest.raises(KeyboardInterrupt):
+            train(Classification, "sample:wine", tmp_path, lost, **sections)
+        resumed = Watched(folds=4, state=lost.states[-1])
+        assert train(Classification, "sample:wine", tmp_path, resumed, **sections).metrics == trained.metrics
+        assert lost.reports + resumed.reports == run.reports
+        assert len(resumed.states) == len(run.states) - saves
+
+
+def test_a_fold_is_measured_after_the_epochs_that_the_others_found_best(tmp_path: Path) -> None:
+    run = Watched(folds=4)
+    model = {"architecture": "mlp", "network_learning_rate": 0.02}
+    trained = train(Regression, "sample:diabetes", tmp_path, run, model=model)
+    own = next(found for step, found, _ in run.reports if step == 4)
+    assert trained.metrics["epochs"] == round(trained.metrics["cv_epochs"])
+    assert trained.metrics["cv_epochs"] == own["cv_epochs"]
+    assert trained.metrics["cv_val_loss"] > own["cv_val_loss"]  # each at its own best epoch: that flatters
+    resumed = Watched(folds=4, state=run.states[3])
+    assert train(Regression, "sample:diabetes", tmp_path, resumed, model=model).metrics == trained.metrics
 
 
 def test_when_time_is_over_what_was_learnt_is_kept(tmp_path: Path) -> None:

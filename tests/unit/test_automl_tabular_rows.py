@@ -117,13 +117,47 @@ def test_rows_that_no_model_can_take_are_refused(row: dict[str, Any], message: s
             "x,y\n1,a\n2,a\n3,a\n",
             Classification,
             {},
-            "column 'y': one class only (\"a\"); there have to be two or more",
+            "bad.csv, column 'y': one class only (\"a\"); there have to be two or more",
         ),
-        ("x,y\n1,a\n2,a\n3,b\n", Classification, {}, "column 'y': the class \"b\" has one row, and needs two or more"),
-        ("x,y\n1,a\n2,b\n", Regression, {}, "row 1, column 'y': \"a\" is no number; for classes use the template"),
-        ("x,y\n1,1\n2,2\n", Regression, {"input_dim": 3}, "model.input_dim is 3, but the data have 1 features"),
-        ("x,y\n1,a\n2,b\n3,a\n4,b\n", Linear, {"output_dim": 3}, "model.output_dim is 3, but the data have 2 classes"),
-        ("x,y\n5,1\n5,2\n5,3\n5,9\n", Regression, {}, "no feature has more than one value in the rows to train on"),
+        ("x,y\n1,1\n2,1\n", Linear, {"task": "classification"}, "bad.csv, column 'y': one class only (1); there have"),
+        (
+            "x,y\n1,a\n2,a\n3,b\n",
+            Classification,
+            {},
+            "bad.csv, line 4, column 'y': the class \"b\" has one row, and needs",
+        ),
+        (
+            "x,y\n1,a\n2,b\n",
+            Regression,
+            {},
+            "bad.csv, line 2, column 'y': \"a\" is no number; correct it, or for classes",
+        ),
+        (
+            "x,y\n1,1\n2,2\n3,3\n4,oops\n",
+            Regression,
+            {},
+            "bad.csv, line 5, column 'y': \"oops\" is no number; correct it",
+        ),
+        (
+            "x;y\n1;1,5\n2;2\n3;3\n4;oops\n",
+            Regression,
+            {},
+            "bad.csv, line 5, column 'y': \"oops\" is no number; correct it",
+        ),
+        (
+            "x,y\n1,1\n2,2\n",
+            Regression,
+            {"input_dim": 3},
+            "bad.csv: model.input_dim is 3, but the data have 1 features",
+        ),
+        ("x,y\n1,a\n2,b\n3,a\n4,b\n", Linear, {"output_dim": 3}, "bad.csv, column 'y': model.output_dim is 3, but the"),
+        (
+            "x,y\n5,1\n5,2\n5,3\n5,9\n",
+            Regression,
+            {},
+            "bad.csv: no feature has more than one value in the rows to train",
+        ),
+        ("x,y\n5,1\n", Regression, {}, "bad.csv: the table has 1 row; at least 2 are needed"),
     ],
 )
 def test_data_that_teach_nothing_are_refused(
@@ -132,19 +166,93 @@ def test_data_that_teach_nothing_are_refused(
     (tmp_path / "bad.csv").write_text(table)
     with pytest.raises(InvalidData) as refusal:
         train(template, "bad.csv", tmp_path, model=model)
-    assert message in refusal.value.message
+    assert refusal.value.message.startswith(message)
+    assert refusal.value.details["file"] == "bad.csv"
+
+
+@pytest.mark.parametrize("memory", [None, 1_000_000])
+def test_text_for_a_number_is_named_where_only_the_validation_table_has_it(memory: int | None, tmp_path: Path) -> None:
+    rows = "".join(f"{number},{number}\n" for number in range(1, 9 if memory is None else 60_000))
+    (tmp_path / "train.csv").write_text("x,y\n" + rows)
+    (tmp_path / "val.csv").write_text("x,y\n1,1\n2,oops\n" + "3,?\n" * (len(rows) // 20))
+    with pytest.raises(InvalidData, match=r"^val.csv, line 3, column 'y': \"oops\" is (no number|text in a column of)"):
+        train(
+            Linear,
+            "train.csv",
+            tmp_path,
+            model={"task": "regression"},
+            data={"val_path": "val.csv"},
+            resources={"memory_bytes": memory},
+        )
+
+
+def test_numbers_that_are_listed_as_categories_are_no_target_of_a_regression(tmp_path: Path) -> None:
+    (tmp_path / "bad.csv").write_text("x,y\n1,1\n2,2\n")
+    with pytest.raises(InvalidData, match=r"^bad.csv, column 'y': it holds categories, by its type or by data.categ"):
+        train(Regression, "bad.csv", tmp_path, data={"categorical": ["y"]})
+
+
+def test_more_folds_than_rows_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "few.csv").write_text("x,y\n1,1\n2,2\n3,3\n4,4\n")
+    with pytest.raises(InvalidData, match=r"^few.csv: 5 folds need as many rows to train on; there are 4: lower"):
+        train(Regression, "few.csv", tmp_path, Watched(folds=5), training={"validation_split": 0})
+
+
+def test_times_and_booleans_are_predicted_from_only_where_the_training_had_them(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    table = pd.DataFrame({"n": generator.normal(size=60), "b": generator.random(60) > 0.5})
+    table["t"] = pd.Timestamp("2024-01-01") + pd.to_timedelta(generator.integers(0, 300, 60), "D")
+    table["y"] = table.n + 2 * table.b + (table.t - pd.Timestamp("2024-01-01")).dt.days / 100
+    table.to_csv(tmp_path / "kinds.csv", index=False)
+    trained = train(Linear, "kinds.csv", tmp_path)
+    assert {feature.name: feature.kind for feature in trained.features} == {"n": "number", "b": "boolean", "t": "time"}
+    predictor = load(Linear, trained, tmp_path)
+    found = predictor.predict([{"n": 1, "b": True, "t": "2024-07-19"}, {"n": 1, "b": 1, "t": 1721347200}]).values
+    assert found == pytest.approx([5, 5], abs=1e-6)
+    for row, message in (
+        ({"n": "2024-07-19"}, "row 1, column 'n': \"2024-07-19\" is not a number"),
+        ({"n": True}, "row 1, column 'n': true is not a number"),
+        ({"b": "2024-07-19"}, "row 1, column 'b': \"2024-07-19\" is not true or false"),
+        ({"b": 3}, "row 1, column 'b': 3 is not true or false"),
+        ({"t": False}, "row 1, column 't': false is not a time"),
+    ):
+        with pytest.raises(InvalidData) as refusal:
+            predictor.predict([row])
+        assert refusal.value.message.startswith(message)
+
+
+@pytest.mark.parametrize("template", [Linear, Regression])
+def test_what_is_filled_in_and_told_apart_is_learnt_from_the_training_part_alone(
+    template: type[Template], tmp_path: Path
+) -> None:
+    """Other cells in the rows for validation change the validation loss, and nothing of the model."""
+    size = [None if number % 5 == 0 else number for number in range(60)]
+    good = pd.DataFrame({"size": size, "colour": ["red", "blue", None] * 20, "y": range(60)})
+    good.to_csv(tmp_path / "train.csv", index=False)
+    good.to_csv(tmp_path / "same.csv", index=False)
+    good.assign(size=1e9, colour="green", y=-1e6).to_csv(tmp_path / "other.csv", index=False)
+    same, other = (
+        train(template, "train.csv", tmp_path, data={"val_path": path}, training={"early_stopping": False})
+        for path in ("same.csv", "other.csv")
+    )
+    assert same.metrics["train_loss"] == other.metrics["train_loss"]
+    assert same.metrics["val_loss"] != other.metrics["val_loss"]
+    rows = [{"size": 7, "colour": "red"}, {"colour": "green"}, {}]
+    assert load(template, same, tmp_path).predict(rows) == load(template, other, tmp_path).predict(rows)
 
 
 def test_a_class_that_only_the_validation_table_has_is_named_with_its_row(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("x,y\n1,a\n2,b\n3,a\n4,b\n")
     (tmp_path / "val.csv").write_text("x,y\n1,a\n2,c\n")
-    with pytest.raises(InvalidData, match=r"validation, row 2, column 'y': \"c\" is a class that no row to train on"):
+    with pytest.raises(InvalidData, match=r"^val.csv, line 3, column 'y': \"c\" is a class that no row to train on"):
         train(Linear, "train.csv", tmp_path, data={"val_path": "val.csv"})
 
 
 def test_too_few_rows_of_a_class_for_folds_are_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "few.csv").write_text("x,y\n" + "".join(f"{number},{'ab'[number > 8]}\n" for number in range(11)))
-    with pytest.raises(InvalidData, match=r"the class \"b\" has 1 rows to train on; cross-validation needs 2"):
+    with pytest.raises(
+        InvalidData, match=r"^few.csv, column 'y': the class \"b\" has 1 rows to train on; cross-validation needs 2"
+    ):
         train(Classification, "few.csv", tmp_path, Watched(folds=3), training={"validation_split": 0.5})
 
 

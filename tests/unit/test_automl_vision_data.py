@@ -208,11 +208,11 @@ def test_files_that_are_no_images_or_have_another_size_are_named(tmp_path: Path)
     folder(tmp_path, "train", images, labels)
     odd = tmp_path / "train/stands/odd.png"
     odd.write_bytes(png(pictures(2, 9, 8)[0][0]))
-    with pytest.raises(InvalidData, match=r"stands/odd.png: the image is 9 x 8, but lies/00.png is 8 x 8; set data"):
+    with pytest.raises(InvalidData, match=r"^train/stands/odd.png: the image is 9 x 8, but train/lies/00.png is 8"):
         trained(config("train"), tmp_path)
 
     odd.write_text("no image")
-    with pytest.raises(InvalidData, match=r"stands/odd.png: it is neither a PNG nor a JPEG image"):
+    with pytest.raises(InvalidData, match=r"^train/stands/odd.png: it is neither a PNG nor a JPEG image"):
         trained(config("train"), tmp_path)
 
 
@@ -227,7 +227,9 @@ def test_images_that_the_memory_cannot_hold_are_refused_before_they_are_read(tmp
     folder(tmp_path, "train", *pictures(rows=100, columns=100, channels=3))
     settings = {**config("train"), "resources": {"memory_bytes": 1_000_000}}
 
-    with pytest.raises(InvalidData, match=r"40 images of 100 x 100 x 3 need 0.0012 GB of memory, and there are 0.001"):
+    with pytest.raises(
+        InvalidData, match=r"^train: 40 images of 100 x 100 x 3 need 0.0012 GB of memory, and there are 0.001"
+    ):
         trained(settings, tmp_path)
 
 
@@ -238,12 +240,12 @@ def test_images_that_the_memory_cannot_hold_are_refused_before_they_are_read(tmp
         (
             ["a", "b"] * 20,
             config(model={"input_dim": 65}),
-            r"model.input_dim is 65, but an image has 64 .*8 x 8 x 1",
+            r"^train.parquet: model.input_dim is 65, but an image has 64 .*8 x 8 x 1",
         ),
         (
             ["a", "b"] * 20,
             config(model={"output_dim": 3}),
-            r"model.output_dim is 3, but there are 2 classes; set",
+            r"^train.parquet: model.output_dim is 3, but there are 2 classes; set",
         ),
         (["a", "b"] * 19 + ["a", "c"], config(), r"row 40, column 'picture': no other image is of its class 'c'; give"),
         ([1.0, 2.0] * 19 + [1.0, np.nan], config(), r"row 40, column 'kind': the target is missing"),
@@ -273,6 +275,32 @@ def test_what_cannot_be_learnt_is_refused(labels: Any, settings: Any, problem: s
 
     with pytest.raises(InvalidData, match=problem):
         trained(settings, tmp_path)
+
+
+def test_images_of_a_csv_are_named_by_their_lines(tmp_path: Path) -> None:
+    good = base64.b64encode(png(pictures()[0][0])).decode()
+    (tmp_path / "train.csv").write_text(f"picture,kind\n{good},a\n\n{good},b\nhello!,a\n")
+    with pytest.raises(InvalidData, match=r"^train.csv, line 5, column 'picture': the text is no base64") as refusal:
+        trained(config("train.csv"), tmp_path)
+    assert refusal.value.details == {"file": "train.csv", "column": "picture", "row": 5}
+
+    pixels = "".join(f"{number},{number},{number},{number},{'ab'[number % 2]}\n" for number in range(6))
+    (tmp_path / "pixels.csv").write_text(f"p,q,r,s,kind\n{pixels}1,2,3,4,c\n")
+    with pytest.raises(InvalidData, match=r"^pixels.csv, line 8: no other image is of its class 'c'"):
+        trained(config("pixels.csv"), tmp_path)
+
+
+def test_true_and_false_are_pixels_too(tmp_path: Path) -> None:
+    images, labels = pictures()
+    cells = {f"p{number}": images.reshape(-1, 64)[:, number] > 100 for number in range(64)}
+    parquet.write_table(pa.table({**cells, "kind": labels}), tmp_path / "train.parquet")
+    model = trained(config(training={"epochs": 8}), tmp_path)
+    assert {feature.kind for feature in model.features} == {"boolean"}
+    _, predictor = kept(model, tmp_path, config())
+    row = {name: bool(values[0]) for name, values in cells.items()}
+    assert predictor.predict([row]).values == [labels[0]]
+    with pytest.raises(InvalidData, match="row 1: column 'p3' is 7"):
+        predictor.predict([{**row, "p3": 7}])
 
 
 def test_a_table_of_numbers_and_text_says_which_column_is_no_pixel(tmp_path: Path) -> None:

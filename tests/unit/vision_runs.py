@@ -47,6 +47,10 @@ class Recorder:
         self.used_threads.add(torch.get_num_threads())
         return step == self.ends_after
 
+    @property
+    def over(self) -> bool:
+        return bool(self.history) and self.history[-1]["step"] == self.ends_after
+
     def save(self, state: Callable[[], bytes]) -> None:
         if self.history[-1]["step"] == self.killed_after:
             self.state = state()

@@ -8,7 +8,7 @@ import platform
 import re
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from uuid import uuid4
@@ -73,6 +73,16 @@ def read_facts(storage: Storage, key: str) -> Facts:
         raise ModelUnusable(
             f"The model's {FACTS} cannot be read ({error.errors()[0]['msg']}); train it again"
         ) from error
+
+
+def read_model(storage: Storage, key: str, facts: Facts) -> Iterator[bytes]:
+    """The model's file, in chunks. The first one raises ModelUnusable where there is none, or StorageUnavailable."""
+    chunks = storage.read(f"{key}/{facts.file}")
+    first = next(chunks, None)
+    if first is None:
+        raise ModelUnusable(f"The model's file {facts.file} is not in the storage any more; train it again")
+    yield first
+    yield from chunks
 
 
 def open_model(

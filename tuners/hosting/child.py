@@ -17,7 +17,7 @@ from typing import Any, TextIO
 
 from tuners.hosting import wire
 from tuners.hosting.speaking import ChildVoice
-from tuners.hosting.tasks import Task, TaskFailed, said
+from tuners.hosting.tasks import GivenUp, Task, TaskFailed, said
 from tunesmith.errors import TunesmithError
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
@@ -36,6 +36,8 @@ def main() -> None:
     own, home, nothing = os.getpid(), os.getcwd(), _out_of_the_way(os.open(os.devnull, os.O_WRONLY))
     sys.argv = ["tunesmith"]
     while (received := wire.receive(connection)) is not None:
+        if received == (wire.STOP, []):
+            continue  # the task that it was meant for was done already
         packed, (log,) = received
         _print_to(log)
         os.close(log)
@@ -74,6 +76,8 @@ def _answer(packed: bytes, voice: ChildVoice) -> tuple[str, Any]:
         if error.__cause__ is not None:
             _print_traceback(error.__cause__)
         return "failed", str(error)
+    except GivenUp:
+        return "given up", None
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 0 if error.code is None else 1
         return "exited", code

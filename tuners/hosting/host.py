@@ -32,10 +32,14 @@ LOAD_S = 120.0
 """Seconds that a task has to get ready, for instance to import its plugin, before its own time begins to run."""
 GRACE_S = 0.5
 """Seconds between TERM and KILL, for a task that is stopped."""
+GIVE_UP_S = 3.0
+"""Seconds that a task has to end by itself where it is asked to: a new child takes about as long to start."""
 DEATH_S = 1.0
 """Seconds from the end of a child's connection until its death is known, at most."""
 SEND_S = 30.0
 """Seconds that a child has to take a task."""
+SAID = ("begin", "now", "progress", "report")
+"""What a child's messages begin with as long as its task goes on."""
 START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from tuners.hosting.child import main; main()"
 
 
@@ -102,30 +106,33 @@ class Host:
         limit_s: float | None = None,
         limit: str | None = None,
         grace_s: float = GRACE_S,
+        gently: str | None = None,
     ) -> T:
         """Have a task done, and return what its `perform` returns; what it prints goes to `log`.
 
         `limit_s`: seconds that it may take, from when it says that it begins; `limit`: what people call that, for
         instance "5 s (trial_timeout_s)". `grace_s`: seconds between TERM and KILL when it has to be ended.
+        `gently`: a text of `watch` with which the task may end by itself, so that the child serves the next one.
 
         Raises:
             TaskFailed: it raised; the traceback is in the log.
             TunesmithError: it raised that.
-            Stopped: `watch` said so; the child and all that it started is ended.
-            TimedOut: its time was over; the same.
+            Stopped: `watch` said so; the child and all that it started is ended, unless it went gently.
+            TimedOut: its time was over; they are ended.
             HostDied: the child ended, or the task wanted it to (`sys.exit`).
         """
-        self._busy, self._part = True, None
+        self._busy, self._part, messages = True, None, self._messages()
         try:
             wire.send(self._ours, wire.pack(task), [log.fileno()])  # twice, as the child may not be able to unpack it
-            answer = self._answer(told, watch, Clock(limit_s, limit))
+            answer = self._answer(messages, told, watch, Clock(limit_s, limit))
         except OSError as error:
             raise self._died(str(error)) from error
         except wire.Garbled as error:
             self.close()
             raise HostDied(None, f"{error}, and was ended", self._part) from error
-        except (Stopped, TimedOut):
-            self._end(grace_s)
+        except (Stopped, TimedOut) as why:
+            if not (isinstance(why, Stopped) and str(why) == gently and self._gave_up(messages)):
+                self._end(grace_s)
             raise
         except BaseException:
             self.close()
@@ -145,8 +152,8 @@ class Host:
         self._ours.close()
         self._launcher.close()
 
-    def _answer(self, told: Told, watch: Watch, clock: Clock) -> tuple[str, Any, bool]:
-        for message in self._messages():
+    def _answer(self, messages: Iterator[Any], told: Told, watch: Watch, clock: Clock) -> tuple[str, Any, bool]:
+        for message in messages:
             if message is not None and message[0] == "begin":
                 clock.begin(*message[1:])
                 continue
@@ -178,6 +185,21 @@ class Host:
                 return
             self._reader.feed(data)
             yield from self._reader.values()
+
+    def _gave_up(self, messages: Iterator[Any]) -> bool:
+        """Ask the task to end at its next report; whether it ended soon enough."""
+        end = time.monotonic() + GIVE_UP_S
+        try:
+            wire.send(self._ours, wire.STOP)
+            for message in messages:
+                if message is not None and message[0] not in SAID:
+                    self._busy, self._spent = False, not message[2]
+                    return True
+                if time.monotonic() >= end:
+                    return False
+        except (OSError, wire.Garbled):
+            pass
+        return False
 
     def _end(self, grace_s: float) -> None:
         """Ask the child and all that it started to end, and kill what does not."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import select
 import socket
 import threading
 import time
 from collections.abc import Sequence
 
 from tuners.hosting import wire
+from tuners.hosting.tasks import GivenUp
 
 PAUSE_S = 0.05
 """Seconds between two words about the progress, at least; the last one is never lost."""
@@ -58,6 +60,10 @@ class ChildVoice:
         """See Voice."""
         with self._lock:
             wire.send(self._connection, ("report", list(measured)))
+            poll = select.poll()
+            poll.register(self._connection, select.POLLIN)
+            if poll.poll(0) and wire.receive(self._connection) in (None, (wire.STOP, [])):
+                raise GivenUp
 
     def close(self) -> None:
         """The task is over: nothing is said any more."""

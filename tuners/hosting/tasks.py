@@ -13,6 +13,10 @@ class TaskFailed(Exception):
     """The task could not be done; the text says why, in one sentence for people."""
 
 
+class GivenUp(BaseException):
+    """The task was asked to end, and ends where it reported; nothing that it does about exceptions holds it up."""
+
+
 def said(error: BaseException) -> str:
     """An exception as people read it: `ValueError: text`."""
     try:
@@ -38,7 +42,7 @@ class Voice(Protocol):
         ...
 
     def report(self, measured: Sequence[tuple[str, int, float]]) -> None:
-        """Intermediate values: metric, step, value; all finite."""
+        """Intermediate values: metric, step, value; all finite. Raises GivenUp where the task is to end here."""
         ...
 
 

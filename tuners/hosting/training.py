@@ -21,9 +21,13 @@ from tunesmith.errors import StorageUnavailable, TunesmithError
 from tunesmith.storage import Storage
 
 STATE = "checkpoint/state.bin"
-"""What a training goes on from, below the trial's key: a line of JSON with what it measured last, and its state."""
+"""What a training goes on from, below the trial's key: a line of JSON (how long it ran, what it told last), a state."""
 ON_THE_WAY_S = 10.0
 """Seconds after which what was measured has reached the database, where all is well."""
+SAVING = 0.05
+"""Share of the time that slow checkpoints take, at most."""
+QUICK_S = 0.25
+"""Seconds up to which a checkpoint is no slow one: these are written as often as is asked for."""
 
 
 def run(task: TrainTask, voice: Voice) -> dict[str, float]:
@@ -55,12 +59,14 @@ class TrainRun:
         self.folds = template.folds(config)
         self._training, self._voice = config.training, voice
         self._storage, self._key = Storage(task.artifacts), f"{task.key}/{STATE}"
-        self._began = self._saved_at = time.monotonic()
-        self._percent = 0.0
         last, _, state = b"".join(self._storage.read(self._key)).partition(b"\n")
+        before: dict[str, Any] = json.loads(last) if last else {"ran_s": 0.0, "told": []}
+        now = time.monotonic()
+        self._began, self._saves_at = now - before["ran_s"], now + config.training.checkpoint_s
+        self._percent = 0.0
         self._state = state or None
         self._told: deque[tuple[float, list[tuple[str, int, float]]]] = deque()
-        self._lost: list[list[Any]] = json.loads(last) if last else []
+        self._lost: list[list[Any]] = before["told"]
 
     @property
     def state(self) -> bytes | None:
@@ -77,18 +83,30 @@ class TrainRun:
         self._percent = 100 * step / self._training.epochs if percent is None else percent
         shown = ", ".join(f"{name} {value:.4g}" for name, value in list(finite.items())[:3])
         self._voice.progress(min(self._percent, 99.0), f"step {step}: {shown}" if shown else None)
+        return self.over
+
+    @property
+    def over(self) -> bool:
+        """See Run."""
         limit_s = self._training.time_limit_s
         return limit_s is not None and time.monotonic() - self._began >= limit_s
 
     def save(self, state: Callable[[], bytes]) -> None:
-        """See Run. One that cannot be written is left out: the training goes on, and the next one may be."""
-        if time.monotonic() - self._saved_at < self._training.checkpoint_s:
+        """See Run. One that cannot be written is left out: the training goes on, and the next one may be.
+
+        The longer a slow one takes, the longer is the time to the next one.
+        """
+        began = time.monotonic()
+        if began < self._saves_at:
             return
         try:
             self._storage.write(self._key, self._last() + b"\n" + state())
         except StorageUnavailable as error:
             print(f"tunesmith: the checkpoint could not be written: {error}", flush=True)
-        self._saved_at = time.monotonic()
+        ended = time.monotonic()
+        took_s = ended - began
+        pause_s = took_s / SAVING if took_s > QUICK_S else 0.0
+        self._saves_at = ended + max(self._training.checkpoint_s, pause_s)
 
     def say(self, message: str) -> None:
         """See Run."""
@@ -106,7 +124,8 @@ class TrainRun:
     def _last(self) -> bytes:
         while self._told and self._told[0][0] < time.monotonic() - ON_THE_WAY_S:
             self._told.popleft()
-        return json.dumps([one for _, told in self._told for one in told]).encode()
+        told = [one for _, told in self._told for one in told]
+        return json.dumps({"ran_s": time.monotonic() - self._began, "told": told}).encode()
 
 
 def _template(task: TrainTask) -> type[Template]:

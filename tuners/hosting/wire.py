@@ -13,6 +13,8 @@ HEADER = struct.Struct("!4sQ")
 """A mark, and how many bytes follow."""
 MARK = b"tsh1"
 CHUNK = 1 << 18
+STOP = b"stop"
+"""In a task's place: the one under way is to end where it next reports."""
 GARBLED = "it wrote into the platform's connection"
 
 

@@ -78,14 +78,16 @@ def _once(
     left = limit = batch.spec.trial_timeout_s
     if deadline is not None and batch.spec.repeats > 1:
         left = max(0.0, deadline - time.monotonic())
+    task = _task(batch, evaluation, directory)
     call = (
-        _task(batch, evaluation, directory),
+        task,
         log,
         _scaled(tell, repeat, batch.spec.repeats),
         watch,
         left,
         None if limit is None else f"{limit:g} s (trial_timeout_s)",
         min(batch.grace_s, GRACE_S),
+        "pruned" if isinstance(task, TrainTask) else None,
     )
     try:
         metrics = _performed(*call)
@@ -106,8 +108,8 @@ def _performed(task: AlgorithmTask | ModelTask | TrainTask, log: IO[bytes], *mor
             with borrowed(log) as host:
                 return host.call(task, log, *more)
         except HostDied as died:
-            if not (again and isinstance(task, TrainTask) and died.exit_code == -signal.SIGKILL):
-                raise
+            if not (again and isinstance(task, TrainTask) and died.exit_code in (None, -signal.SIGKILL)):
+                raise  # None: its launcher was killed, and the process with it
             log.write(b"tunesmith: the training's process was killed; another one goes on from its checkpoint\n")
     raise AssertionError("the last one raises")
 

@@ -9,7 +9,7 @@ from tunesmith.automl.config import (
     Section,
     TrainingSection,
 )
-from tunesmith.automl.run import Facts, Feature, Predictions, Predictor, Run, Source, Table, Trained
+from tunesmith.automl.run import Facts, Feature, Origin, Predictions, Predictor, Run, Source, Table, Trained
 from tunesmith.automl.template import Template, template
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Facts",
     "Feature",
     "ModelSection",
+    "Origin",
     "Predictions",
     "Predictor",
     "ResourcesSection",

@@ -9,6 +9,7 @@ from pydantic import Field, JsonValue, ValidationError
 from pydantic_core import to_json
 
 from tunesmith.domain.experiment import METRIC_NAME
+from tunesmith.domain.findings import in_words
 from tunesmith.domain.value import Value
 from tunesmith.errors import InvalidConfig
 from tunesmith.scenarios.parameters import nearest, shown
@@ -49,7 +50,7 @@ class TrainingSection(Section):
     time_limit_s: float | None = Field(default=None, gt=0, le=31_536_000)
     """Seconds after which training ends with what it has; null: never."""
     checkpoint_s: float = Field(default=10.0, gt=0, le=86_400)
-    """Seconds between two checkpoints, from which a training goes on after its process or node is lost."""
+    """Seconds between two checkpoints, at least: a training goes on from them after its process or node is lost."""
 
 
 class DataSection(Section):
@@ -110,7 +111,7 @@ class ResourcesSection(Section):
     num_gpus: float = Field(default=0, ge=0, le=1)
     """GPUs: 1, or a part of one."""
     memory_bytes: int | None = Field(default=None, ge=1_000_000)
-    """Memory in bytes that it may use; null: what its node has left."""
+    """Memory in bytes that is kept free for it, and that its data have to fit into; null: what its node has left."""
 
 
 class Config(Section):
@@ -166,7 +167,7 @@ def _refused(kind: type[Config], error: ValidationError) -> InvalidConfig:
         message = f"{path}: there is no such key{nearest(first['loc'][-1], known)}; known here: {', '.join(known)}"
         return InvalidConfig(message, field=path)
     value = shown(first["input"])
-    message = f"{path} is {value}: {first['msg'].removeprefix('Value error, ')}"
+    message = f"{path} is {value}: {in_words(first)}"
     return InvalidConfig(message, field=path, value=value)
 
 

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     import pyarrow
     from pandas import DataFrame, Series
 
-FeatureKind = Literal["number", "category", "image"]
+    from tunesmith.errors import InvalidData
+
+FeatureKind = Literal["number", "boolean", "time", "category", "image"]
+"""Booleans and times are numbers to a model: 0 and 1, and seconds since 1970-01-01 UTC."""
 
 
 class Run(Protocol):
@@ -41,6 +44,11 @@ class Run(Protocol):
         """What an earlier attempt saved last, to go on from; None: begin."""
         ...
 
+    @property
+    def over(self) -> bool:
+        """Whether its time is over, as `report` says it: where there is nothing to tell for long, look here."""
+        ...
+
     def report(self, step: int, metrics: Mapping[str, float], percent: float | None = None) -> bool:
         """Tell the metrics after an epoch or a fold, `step` counting from 1; those that are not finite are left out.
 
@@ -58,12 +66,29 @@ class Run(Protocol):
         ...
 
 
+class Origin(Protocol):
+    """Where the rows of a table come from."""
+
+    @property
+    def name(self) -> str:
+        """What people call it: the path that they wrote, or the dataset and its table."""
+        ...
+
+    def where(self, row: int, column: str | None = None) -> str:
+        """What people call a row, or a cell of it: file, line or row there, column. `row`: its label in the index."""
+        ...
+
+    def invalid(self, problem: str, column: str | None = None, row: int | None = None) -> InvalidData:
+        """The error to raise for what is wrong with the table, a column, or a row, which it names as `where` does."""
+        ...
+
+
 class Table(Protocol):
     """The data of a training in memory."""
 
     @property
     def features(self) -> DataFrame:
-        """Rows by features; numbers are float64 with NaN where one is missing, categories are objects with None."""
+        """Rows by features; categories are objects with None, all others float64 with NaN where one is missing."""
         ...
 
     @property
@@ -74,6 +99,11 @@ class Table(Protocol):
     @property
     def kinds(self) -> Mapping[str, FeatureKind]:
         """What each feature holds."""
+        ...
+
+    @property
+    def origin(self) -> Origin:
+        """Where the rows come from, to say what is wrong with them."""
         ...
 
     @property
@@ -97,13 +127,16 @@ class Source(Protocol):
         """The rows to train on (or those of the table for validation) piece by piece, in a fixed order."""
         ...
 
-
     def schema(self, validation: bool = False) -> pyarrow.Schema:
         """The columns of `arrow`, without reading the rows."""
         ...
 
     def arrow(self, validation: bool = False) -> pyarrow.Table:
         """Features and target as they are stored, for templates that read them in their own way."""
+        ...
+
+    def origin(self, validation: bool = False) -> Origin:
+        """Where the rows of `arrow` come from, counted from 0; those that `paths` has are no rows."""
         ...
 
     def paths(self, validation: bool = False) -> list[tuple[Path, str]]:

@@ -8,14 +8,14 @@ from tunesmith.automl.config import SEARCHED, Config
 from tunesmith.automl.template import Template
 from tunesmith.domain import Pruner, Scalar, Search, Space
 
-WARM_UP = 5
-"""Trials that are complete before any is ended early."""
+WARM_UP, STEPS = 5, 2
+"""Trials that are complete before any is ended early; steps that each has at least, as one fold is mostly chance."""
 
 
 def search_of(template: type[Template], config: Config, space: Space) -> Search:
     """The search that a configuration asks for: its trials begin with what is known to be good."""
     asked = config.hyperparameter_search
-    pruner = Pruner(type="median", options={"n_startup_trials": WARM_UP, "n_warmup_steps": 1})
+    pruner = Pruner(type="median", options={"n_startup_trials": WARM_UP, "n_warmup_steps": STEPS})
     return Search(
         type=asked.sampler,
         n_iter=asked.n_trials,

@@ -43,6 +43,8 @@ class Template(ABC):
     """The values that `model.architecture` may have, the default first; none: it has no such key."""
     metric: ClassVar[str] = "val_loss"
     """The metric by which a search compares trials, unless its configuration names another."""
+    metrics: ClassVar[tuple[str, ...]] = ()
+    """All that a search may compare trials by; none: it is not known before they ran."""
     cross_validates: ClassVar[bool] = False
     """Whether it follows `Run.folds`."""
     extra: ClassVar[str | None] = None
@@ -88,16 +90,14 @@ class Template(ABC):
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> configs.Config:
         """The configuration that these values make, laid over the defaults. Raises InvalidConfig."""
-        asked = _objects(given)
-        found = configs.read(cls.Config, configs.merged(_without_sample(cls.defaults(), asked), asked))
+        found = configs.read(cls.Config, configs.merged(_without_sample(cls.defaults(), given), given))
         if found.model.type != cls.name:
             raise InvalidConfig(f"model.type is {shown(found.model.type)}: it is {cls.name!r} here", field="model.type")
-        if (found.data.train_path is None) == (found.data.dataset is None):
-            raise InvalidConfig(
-                "data.train_path: name a file, or a dataset of a session, not both", field="data.train_path"
-            )
-        if found.hyperparameter_search.enabled:
+        _check_given(found.data)
+        search = found.hyperparameter_search
+        if search.enabled or search.space or search.models:
             cls.dimensions(found)
+        cls._check_metric(search.metric)
         return found
 
     @classmethod
@@ -123,7 +123,9 @@ class Template(ABC):
         """What a search with this configuration varies. Raises InvalidConfig."""
         families = cls._families(config)
         given = config.hyperparameter_search.space
-        found = [cls._dimension(config, key, asked) for key, asked in given.items()] or list(cls.space(config))
+        own = {parameter.name: parameter for parameter in cls.space(config)}
+        asked = [cls._dimension(config, key, asked) for key, asked in given.items()]
+        found = [p.evolve(when=own[p.name].when) if p.name in own else p for p in asked] or own.values()
         kept = [_within(parameter, families) for parameter in found if _possible(parameter, families)]
         if len(families) > 1:
             kept.insert(0, Parameter(name=ARCHITECTURE, type="categorical", choices=families))
@@ -140,6 +142,14 @@ class Template(ABC):
             what = missing[0] if cls.extra is None else f"'tunesmith[{cls.extra}]'"
             message = f"The template {cls.name!r} needs {missing[0]}, which is not installed; run: pip install {what}"
             raise MissingExtra(message, template=cls.name, missing=missing)
+
+    @classmethod
+    def _check_metric(cls, metric: str | None) -> None:
+        name = None if metric is None else metric.removeprefix("cv_")
+        if name is not None and cls.metrics and name not in cls.metrics:
+            known, field = ", ".join(cls.metrics), "hyperparameter_search.metric"
+            message = f"{field}: {cls.name} has no metric {metric!r}{nearest(name, cls.metrics)}; it has {known}"
+            raise InvalidConfig(message, field=field, value=metric)
 
     @classmethod
     def _fields(cls, section: str) -> Mapping[str, FieldInfo]:
@@ -205,9 +215,14 @@ def template(cls: type[Template]) -> type[Template]:
     return cls
 
 
-def _objects(given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The sections, `null` ones left out: they say nothing."""
-    return {name: section for name, section in given.items() if section is not None}
+def _check_given(data: configs.DataSection) -> None:
+    """Raise InvalidConfig unless there is one place that the data come from."""
+    field = "data.train_path"
+    if data.train_path is None and data.dataset is None:
+        raise InvalidConfig(f"{field} is null: name a file, or a dataset of a session in data.dataset", field=field)
+    if data.train_path is not None and data.dataset is not None:
+        message = f"{field} names a file, and data.dataset a dataset: set one of them to null"
+        raise InvalidConfig(message, field=field, value=data.train_path)
 
 
 def _without_sample(defaults: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

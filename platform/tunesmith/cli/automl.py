@@ -33,7 +33,7 @@ Given = Annotated[
     str | None,
     typer.Argument(
         metavar="CONFIG",
-        help="A configuration in a YAML or JSON file (-: stdin), or a template's name.",
+        help="A configuration, or what POST /v1/train takes, in a YAML or JSON file (-: stdin); or a template's name.",
         show_default=False,
     ),
 ]
@@ -198,7 +198,7 @@ def predict(
     if output is not None:
         check_writable(output)
     with connect(url) as client:
-        found = client.predictions(model_id, automl_inputs.rows(file, row))
+        found = client.predictions(model_id, automl_inputs.rows(file, row, lambda: _numbers(client, model_id)))
     if output is not None:
         write_predictions(found, output)
         if not as_json:
@@ -273,6 +273,11 @@ def _followed(client: AutoMLClient, model_id: str, quiet: bool) -> dict[str, Any
     except KeyboardInterrupt:
         hint(f"it goes on; `tunesmith automl show {model_id}` shows it, `tunesmith automl stop {model_id}` stops it")
         raise typer.Exit(exits.INTERRUPTED) from None
+
+
+def _numbers(client: AutoMLClient, model_id: str) -> set[str]:
+    """The features of a model that are numbers."""
+    return {feature["name"] for feature in client.facts(model_id)["features"] if feature["kind"] == "number"}
 
 
 def _end(model: dict[str, Any]) -> None:

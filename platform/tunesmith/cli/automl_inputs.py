@@ -5,22 +5,28 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tunesmith.automl.config import AUTO, merged
+from tunesmith.automl.config import AUTO, Config, merged
 from tunesmith.cli.assignments import assignments
+from tunesmith.cli.csv_rows import csv_rows
 from tunesmith.cli.inputs import kind, read_document
 from tunesmith.errors import BadRequest, InvalidBody
+from tunesmith.scenarios.parameters import nearest
 
 CONFIG_FILES = (".yaml", ".yml", ".json")
+WRAPPING = ("config", "config_name", "config_overrides")
+REQUEST = (*WRAPPING, "data")
+"""What a request to train has."""
+KNOWN = f"known: {', '.join(REQUEST)}; or {', '.join(Config.model_fields)}"
 
 
 def training(given: str | None, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """What `AutoMLClient.train` takes, of a configuration file or a template's name, and changes. Raises InvalidBody.
+    """What `AutoMLClient.train` takes, of a file or a template's name, and changes. Raises InvalidBody.
 
-    A file may hold a configuration, or an object with one as `config`.
+    The file may hold a configuration, or what `POST /v1/train` takes.
     """
     if given is None:
         return {"config": changes}
@@ -29,8 +35,36 @@ def training(given: str | None, changes: Mapping[str, Any]) -> dict[str, Any]:
     document = read_document(given)
     if not isinstance(document, Mapping):
         raise InvalidBody(f"{given} holds {kind(document)}; it should hold a configuration: an object with model, ...")
-    inner = document.get("config")
-    return {"config": merged(inner if isinstance(inner, Mapping) else document, changes)}
+    if not set(WRAPPING) & document.keys():
+        _check_sections(given, document)
+        return {"config": merged(document, changes)}
+    for name in document:
+        if name not in REQUEST:
+            raise InvalidBody(f"{given}: there is no field {name!r} here{nearest(name, REQUEST)}; {KNOWN}")
+    return _changed(given, document, changes)
+
+
+def _changed(given: str, request: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A request with changes in its configuration; those of the section `data` beside it, where that is there too."""
+    found, rest = dict(request), dict(changes)
+    if found.get("data") is not None and "data" in rest:
+        found["data"] = _merged(given, found, "data", rest.pop("data"))
+    name = "config" if found.get("config") is not None else "config_overrides"
+    return found | ({name: _merged(given, found, name, rest)} if rest else {})
+
+
+def _merged(given: str, request: Mapping[str, Any], name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+    before = request.get(name) or {}
+    if not isinstance(before, Mapping):
+        raise InvalidBody(f"{given}: {name} is {kind(before)}; it should be an object")
+    return merged(before, changes)
+
+
+def _check_sections(given: str, document: Mapping[str, Any]) -> None:
+    """Raise InvalidBody where a configuration is none, but a request with a name that is misspelt."""
+    for name in document:
+        if "model" not in document and name not in Config.model_fields and (near := nearest(name, WRAPPING)):
+            raise InvalidBody(f"{given}: there is no field {name!r} here{near}; {KNOWN}")
 
 
 def changes(
@@ -54,8 +88,13 @@ def changes(
     return found
 
 
-def rows(file: str | None, written: Sequence[str] | None) -> Iterable[Mapping[str, Any]]:
-    """The rows of a file (CSV, Parquet, JSON lines; `-` is stdin) and of `--row`. Raises BadRequest, InvalidBody."""
+def rows(
+    file: str | None, written: Sequence[str] | None, numbers: Callable[[], Collection[str]]
+) -> Iterable[Mapping[str, Any]]:
+    """The rows of a file (CSV, Parquet, JSON lines; `-` is stdin), or of `--row`.
+
+    `numbers` says which features are numbers; it is asked for where the file does not. Raises BadRequest.
+    """
     if (file is None) == (not written):
         raise BadRequest("give a file of rows, or rows with --row")
     if file is None:
@@ -69,18 +108,7 @@ def rows(file: str | None, written: Sequence[str] | None) -> Iterable[Mapping[st
         return _parquet(file, content)
     if suffix in (".json", ".jsonl", ".ndjson") or content.lstrip()[:1] in (b"{", b"["):
         return _json(file, content)
-    return _csv(file, content)
-
-
-def _csv(file: str, content: bytes) -> Iterator[Mapping[str, Any]]:
-    import pyarrow as pa
-    from pyarrow import csv
-
-    try:
-        table = csv.read_csv(io.BytesIO(content), convert_options=csv.ConvertOptions(strings_can_be_null=True))
-    except pa.ArrowInvalid as error:
-        raise InvalidBody(f"{file} is no CSV: {error}") from error
-    return _pieces(table)
+    return csv_rows("stdin" if file == "-" else file, content, numbers())
 
 
 def _parquet(file: str, content: bytes) -> Iterator[Mapping[str, Any]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from tunesmith.domain import (
     TrainedModel,
     TrainerTool,
 )
-from tunesmith.errors import InvalidConfig, StateForbids
+from tunesmith.errors import InvalidConfig, NotFound, StateForbids
 from tunesmith.scenarios.parameters import nearest
 from tunesmith.services import jobs, sessions
 from tunesmith.services.firing import ONE_POINT
@@ -46,12 +47,12 @@ def train(
     """Queue a training. `given` is laid over the template's defaults; `plan` fills in a search.
 
     Raises:
-        TemplateNotFound, MissingExtra: the template is not there, or what it needs is not installed.
-        InvalidConfig: a key is unknown, or its value is none, or leads out of `data_root`.
-        SessionNotFound, DatasetNotFound: there is no such dataset.
+        MissingExtra: what the template needs is not installed.
+        InvalidConfig: a key is unknown, or its value is none, names nothing that there is, or leads out of `data_root`.
         InvalidOptimizer: the sampler cannot search that.
     """
-    known = registry.template(template_name)
+    with _naming("model.type"):
+        known = registry.template(template_name)
     known.item.check_installed()
     config = known.item.read(given)
     files = _check_data(tx, config.data, data_root)
@@ -114,11 +115,26 @@ def _check_data(tx: Tx, data: DataSection, root: Path) -> str | None:
             check_place(path, root, f"data.{key}")
     if data.dataset is None:
         return None
-    session = tx.session(data.session) if data.session else sessions.ensure(tx)
-    dataset = tx.dataset(session.id, data.dataset)
+    with _naming("data.session"):
+        session = tx.session(data.session) if data.session else sessions.ensure(tx)
+    dataset = next((found for found in tx.datasets(session.id) if found.key == data.dataset), None)
+    if dataset is None:
+        keys = [found.key for found in tx.datasets(session.id)]
+        near, has = nearest(data.dataset, keys), ", ".join(keys) or "none"
+        message = f"data.dataset: the session has no dataset {data.dataset!r}{near}; it has {has}"
+        raise InvalidConfig(message, field="data.dataset", value=data.dataset)
     for key in ("table", "val_table"):
         _check_table(f"data.{key}", getattr(data, key), [table.name for table in dataset.tables], key == "table")
     return dataset.files
+
+
+@contextmanager
+def _naming(field: str) -> Iterator[None]:
+    """What is not there makes the configuration wrong that names it."""
+    try:
+        yield
+    except NotFound as error:
+        raise InvalidConfig(f"{field}: {error.message}", field=field) from None
 
 
 def _check_table(field: str, name: str | None, known: list[str], needed: bool) -> None:

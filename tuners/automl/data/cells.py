@@ -11,11 +11,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import compute
 
-from tuners.automl.data.csv_file import MISSING
+from tunesmith.automl.csv_layout import MISSING, NUMBER
+from tunesmith.automl.run import FeatureKind
 
 pc: Any = compute  # its functions come into being when it is imported
-NUMBER = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$|^[+-]?(?i:inf|infinity|nan)$"
-"""Texts that are numbers."""
 FRACTION = r"[.,eEnN]"
 """What no text of a whole number has."""
 WHOLE = 2.0**53
@@ -29,6 +28,10 @@ class Kind(Enum):
     BOOLEAN = "true and false"
     TIME = "times"
     CATEGORY = "categories"
+
+
+OTHERS: dict[FeatureKind, tuple[Kind, ...]] = {"boolean": (Kind.BOOLEAN,), "time": (Kind.TIME,)}
+"""What texts of a feature may stand for besides numbers."""
 
 
 def kind_of(cells: Any, decimal_comma: bool) -> Kind | None:
@@ -124,22 +127,30 @@ def as_category(value: Any) -> str | None:
     raise TypeError(f"a {type(value).__name__} is no category")
 
 
-def as_number(value: Any) -> float:
-    """A JSON value as the number that tables have for it; NaN for null.
+def as_number(value: Any, kind: FeatureKind = "number") -> float:
+    """A JSON value as the number that tables have for it; NaN for null. `kind`: of the column.
 
-    Texts are ISO 8601 times (seconds since 1970-01-01 UTC), or numbers. Raises TypeError, ValueError: it is neither.
+    Numbers may be texts. Of a time they are seconds since 1970-01-01 UTC, and it may be a text of ISO 8601; of a
+    boolean they are 0 and 1. Raises TypeError, ValueError: it is no such thing.
     """
     if value is None:
         return math.nan
-    if isinstance(value, bool | int | float):
-        return float(value)
-    if not isinstance(value, str):
-        raise TypeError(f"a {type(value).__name__} is no number")
-    cells = pa.array([value])
-    for kind in (Kind.NUMBER, Kind.BOOLEAN, Kind.TIME):
-        if (found := parse(cells, kind, decimal_comma=False)) is not None:
+    if isinstance(value, bool) and kind != "boolean":
+        raise TypeError(f"a boolean is no {kind}")
+    if not isinstance(value, bool | int | float | str):
+        raise TypeError(f"a {type(value).__name__} is no {kind}")
+    found = _of_text(value, kind) if isinstance(value, str) else float(value)
+    if kind == "boolean" and found not in (0, 1) and not math.isnan(found):
+        raise ValueError("it is neither true nor false")
+    return found
+
+
+def _of_text(text: str, kind: FeatureKind) -> float:
+    cells = pa.array([text])
+    for each in (Kind.NUMBER, *OTHERS.get(kind, ())):
+        if (found := parse(cells, each, decimal_comma=False)) is not None:
             return float(found[0])
-    raise ValueError("it is no number")
+    raise ValueError(f"it is no {kind}")
 
 
 def _cast(cells: Any, type_: Any) -> Any:

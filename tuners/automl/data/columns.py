@@ -19,8 +19,9 @@ from tuners.automl.data.cells import (
     to_numbers,
 )
 from tuners.automl.data.part import Part
-from tuners.automl.data.problems import invalid, invalid_cell
+from tuners.automl.data.problems import invalid_cell
 from tunesmith.automl.config import DataSection
+from tunesmith.automl.problems import invalid
 from tunesmith.scenarios.parameters import nearest, shown
 
 MOST = 0.8

@@ -11,16 +11,14 @@ from typing import Any, NoReturn
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
-from tuners.automl.data.csv_layout import layout_of, not_utf8
 from tuners.automl.data.part import Part
-from tuners.automl.data.problems import invalid, invalid_line, reading
+from tuners.automl.data.problems import reading
+from tunesmith.automl.csv_layout import LARGEST_CELL, MISSING, layout_of, not_utf8
+from tunesmith.automl.problems import invalid, invalid_line, invalid_width
 from tunesmith.errors import InvalidData
 
-MISSING = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "<NA>")
-"""Cells that say that a value is missing."""
 BLOCK = 4 << 20
 """Bytes that are parsed at once; no row may be longer."""
-LARGEST_CELL = 16 << 20
 
 
 class CsvPart(Part):
@@ -34,7 +32,7 @@ class CsvPart(Part):
         self.name, self._open, self.stored_bytes = name, open_file, size
         self._layout = layout_of(name, head, whole=len(head) >= size)
         self.schema = pa.schema([(column, pa.string()) for column in self._layout.columns])
-        self.decimal_comma = self._layout.separator == ";"
+        self.decimal_comma = self._layout.decimal_comma
         rest = size - self._layout.header_bytes
         self.rows = round(rest / self._layout.bytes_per_row) if self._layout.bytes_per_row else 0
 
@@ -91,10 +89,7 @@ class CsvPart(Part):
         try:
             for line, cells in self._rows():
                 if len(cells) != width:
-                    remedy = f"write all of them, empty ones too, and those that hold {separator!r} in quotes"
-                    raise invalid_line(
-                        self.name, line, f"it has {len(cells):,} cells, and the header {width:,}; {remedy}"
-                    ) from error
+                    raise invalid_width(self.name, line, len(cells), width, separator) from error
         except UnicodeDecodeError:
             raise not_utf8(self.name, self._undecoded()) from error
         except csv.Error as reason:

@@ -10,12 +10,13 @@ from typing import Any
 from pyarrow import fs
 
 from tuners.automl.data.csv_file import CsvPart
-from tuners.automl.data.csv_layout import HEAD
 from tuners.automl.data.parquet_file import ParquetPart
 from tuners.automl.data.part import Part
-from tuners.automl.data.problems import invalid, reading
+from tuners.automl.data.problems import reading
 from tuners.automl.data.samples import sample
+from tunesmith.automl.csv_layout import HEAD
 from tunesmith.automl.places import S3, SAMPLE, check_place, local_path
+from tunesmith.automl.problems import invalid
 from tunesmith.errors import InvalidConfig
 
 CSV, PARQUET = (".csv", ".tsv", ".txt"), (".parquet", ".pq")

@@ -8,8 +8,9 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet as pq
 
-from tuners.automl.data.part import Part, check_columns
-from tuners.automl.data.problems import invalid, reading
+from tuners.automl.data.part import Part
+from tuners.automl.data.problems import reading
+from tunesmith.automl.problems import check_columns, invalid
 
 ROWS = 65_536
 """Rows of a batch, at most."""

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import pyarrow as pa
-
-from tuners.automl.data.problems import invalid
 
 
 class Part(ABC):
@@ -55,16 +52,3 @@ class TablePart(Part):
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """These columns of all rows."""
         yield from self._table.select(list(columns)).to_batches()
-
-
-def check_columns(name: str, columns: Sequence[str]) -> None:
-    """Raise InvalidData unless each column has a name of its own."""
-    if not columns:
-        raise invalid(name, "it has no columns")
-    for number, column in enumerate(columns, 1):
-        if not column:
-            remedy = "give it one, or write the file without it (pandas: to_csv(index=False))"
-            raise invalid(name, f"column {number} has no name; {remedy}")
-    column, count = Counter(columns).most_common(1)[0]
-    if count > 1:
-        raise invalid(name, f"{count} columns have this name; rename all but one", column)

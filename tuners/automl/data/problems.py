@@ -8,38 +8,25 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from tunesmith.automl.problems import invalid, quoted
 from tunesmith.errors import InvalidData
 
 if TYPE_CHECKING:
     from tuners.automl.data.part import Part
 
-SHOWN = 80
-"""Characters of a name that messages show."""
 DENIED = ("ACCESS_DENIED", "Forbidden", "status: 403", "code 403")
-
-
-def invalid(file: str, problem: str, column: str | None = None) -> InvalidData:
-    """An error about a file, or a column of it."""
-    where = file if column is None else f"{file}, column {quoted(column)}"
-    return InvalidData(f"{where}: {problem}", file=file, column=column)
 
 
 def invalid_cell(part: Part, row: int, problem: str, column: str | None = None) -> InvalidData:
     """An error about a row of a part (from 0), which is named as people count it: by line or row number."""
     number = part.locate(row)
+    return InvalidData(f"{cell_at(part, number, column)}: {problem}", file=part.name, column=column, row=number)
+
+
+def cell_at(part: Part, number: int, column: str | None) -> str:
+    """What people call a cell, or a whole row, of a line or row number."""
     cell = "" if column is None else f", column {quoted(column)}"
-    message = f"{part.name}, {part.unit} {number:,}{cell}: {problem}"
-    return InvalidData(message, file=part.name, column=column, row=number)
-
-
-def invalid_line(file: str, line: int, problem: str) -> InvalidData:
-    """An error about a whole line of a file."""
-    return InvalidData(f"{file}, line {line:,}: {problem}", file=file, column=None, row=line)
-
-
-def quoted(name: str) -> str:
-    """A name as messages show it, shortened."""
-    return repr(name if len(name) <= SHOWN else name[: SHOWN - 3] + "...")
+    return f"{part.name}, {part.unit} {number:,}{cell}"
 
 
 @contextmanager

@@ -12,8 +12,8 @@ from pyarrow import parquet as pq
 
 from tuners.automl.data.cells import as_category
 from tuners.automl.data.parquet_file import ROWS
-from tuners.automl.data.part import Part, check_columns
-from tuners.automl.data.problems import invalid
+from tuners.automl.data.part import Part
+from tunesmith.automl.problems import check_columns, invalid
 from tunesmith.data import DataSource
 from tunesmith.data.files import open_files, table_key
 from tunesmith.data.frames import to_arrow

@@ -15,11 +15,12 @@ import pyarrow as pa
 from tuners.automl.data import memory
 from tuners.automl.data.columns import Column, check_alike, check_validation, select
 from tuners.automl.data.files import images_at, parts_at
+from tuners.automl.data.origin import Origin
 from tuners.automl.data.part import Part
-from tuners.automl.data.problems import invalid
 from tuners.automl.data.session import session_table
 from tuners.automl.data.table import Gathered, Table
 from tunesmith.automl.config import Config
+from tunesmith.automl.problems import invalid
 from tunesmith.errors import InvalidConfig, InvalidData
 
 COPIES = 3
@@ -50,6 +51,7 @@ class Source:
         self._data, self._memory_bytes = config.data, config.resources.memory_bytes
         self._root, self._artifacts, self._files = root, artifacts, files
         self._settled = False
+        self._lengths: dict[Part, int] = {}
 
     def load(self) -> Table:
         """All rows in memory. InvalidData says how much memory is needed where there is less."""
@@ -58,7 +60,8 @@ class Source:
         train, validation = self._gathered()
         if self._settle():
             train, validation = self._gathered()
-        return train.table(validation=validation.table() if self._validation else None)
+        own = validation.table(self.origin(validation=True)) if self._validation else None
+        return train.table(self.origin(), validation=own)
 
     def fits(self) -> bool:
         """Whether the memory that the training may use is enough to train on all rows, as far as a sample tells."""
@@ -74,14 +77,20 @@ class Source:
             for _ in chain(self._read(self._train), self._read(self._validation)):
                 pass
             self._settle()
-        gathered, start = Gathered(*self._columns, expected=rows), 0
+        gathered, start, origin = Gathered(*self._columns, expected=rows), 0, self.origin(validation)
         for read in self._read(self._validation if validation else self._train):
             for piece in _pieces(read, rows, gathered.rows):
                 if gathered.rows == rows:
-                    yield gathered.table(start)
+                    yield gathered.table(origin, start)
                     gathered, start = Gathered(*self._columns, expected=rows), start + rows
                 gathered.add(piece)
-        yield gathered.table(start)
+        yield gathered.table(origin, start)
+
+    def origin(self, validation: bool = False) -> Origin:
+        """Where the rows to train on (or those of the table for validation) come from."""
+        parts = self._validation if validation else self._train
+        path = self._data.val_path if validation else self._data.train_path
+        return Origin(path or parts[0].name, parts, self._lengths)
 
     def arrow(self, validation: bool = False) -> Any:
         """Features and target as a pyarrow.Table in the types of the files (CSV: text), lists and bytes included."""
@@ -159,6 +168,7 @@ class Source:
             target.read(batch.column(target.name), part, row)
             row += batch.num_rows
             batches.append(batch.select(names))
+        self._lengths[part] = row
         return pa.Table.from_batches(batches) if batches else pa.schema(map(part.schema.field, names)).empty_table()
 
     def _parts(self, path: str, key: str) -> list[Part]:
@@ -186,6 +196,7 @@ class Source:
             for batch in part.batches(names):
                 yield [column.read(batch.column(column.name), part, row) for column in columns]
                 row += batch.num_rows
+            self._lengths[part] = row
             rows += row
         if parts and not rows:
             raise invalid(parts[0].name, NO_ROWS)

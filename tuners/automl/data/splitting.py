@@ -11,6 +11,8 @@ from tuners.automl.data.table import Table
 from tunesmith import automl
 from tunesmith.errors import InvalidData
 
+TOO_FEW = "the table has 1 row; at least 2 are needed, one to train on and one to validate with"
+
 
 def split(table: automl.Table, share: float, seed: int, stratify: bool = False) -> tuple[Table, Table]:
     """The rows to train on, and `share` of all (at least one) to validate with; the same for the same seed.
@@ -18,6 +20,8 @@ def split(table: automl.Table, share: float, seed: int, stratify: bool = False) 
     `stratify`: each class keeps its share, where every class has two rows or more; training then has all classes.
     The rows keep their order. Raises InvalidData: there is one row only.
     """
+    if len(table.target) < 2:
+        raise table.origin.invalid(TOO_FEW)
     held_out = held_out_rows(table.target.to_numpy(), share, seed, stratify)
     return _taken(table, ~held_out), _taken(table, held_out)
 
@@ -26,7 +30,7 @@ def held_out_rows(target: NDArray[Any], share: float, seed: int, stratify: bool 
     """Which rows `split` holds out."""
     rows = len(target)
     if rows < 2:
-        raise InvalidData("the table has 1 row; at least 2 are needed, one to train on and one to validate with")
+        raise InvalidData(TOO_FEW)
     count = min(rows - 1, max(1, round(rows * share)))
     order = np.random.default_rng(seed).permutation(rows)
     if stratify:
@@ -39,7 +43,7 @@ def held_out_rows(target: NDArray[Any], share: float, seed: int, stratify: bool 
 def _taken(table: automl.Table, rows: NDArray[np.bool_]) -> Table:
     """Some rows, numbered from 0."""
     features = table.features.iloc[rows].reset_index(drop=True)
-    return Table(features, table.target.iloc[rows].reset_index(drop=True), table.kinds)
+    return Table(features, table.target.iloc[rows].reset_index(drop=True), table.kinds, table.origin)
 
 
 def _by_class(target: NDArray[Any], order: NDArray[np.intp], count: int) -> NDArray[np.intp]:

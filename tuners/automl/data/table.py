@@ -12,7 +12,15 @@ from pyarrow import compute
 
 from tuners.automl.data.cells import Kind
 from tuners.automl.data.columns import Column
-from tunesmith.automl.run import FeatureKind
+from tunesmith.automl.run import FeatureKind, Origin
+
+FEATURES: dict[Kind, FeatureKind] = {
+    Kind.NUMBER: "number",
+    Kind.BOOLEAN: "boolean",
+    Kind.TIME: "time",
+    Kind.CATEGORY: "category",
+}
+"""What a feature of a column's cells is."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +32,9 @@ class Table:
     target: pd.Series[Any]
     """A value per row, none missing: int64, float64, bool, or object where they are texts."""
     kinds: Mapping[str, FeatureKind]
-    """What each feature holds; times are numbers: seconds since 1970-01-01 UTC."""
+    """What each feature holds; times are numbers: seconds since 1970-01-01 UTC, and so are booleans: 0 and 1."""
+    origin: Origin
+    """Where the rows come from, to say what is wrong with them."""
     validation: Table | None = None
     """The rows for validation, where they come from a table of their own."""
 
@@ -49,7 +59,7 @@ class Gathered:
                 array = self._arrays[number] = self._larger(array, plain.dtype)
             array[start : self.rows] = plain
 
-    def table(self, start: int = 0, validation: Table | None = None) -> Table:
+    def table(self, origin: Origin, start: int = 0, validation: Table | None = None) -> Table:
         """All that was added, its rows numbered from `start`; can be called once, as it gives its memory away."""
         index = pd.RangeIndex(start, start + self.rows)
         *features, target = self._columns
@@ -60,7 +70,8 @@ class Gathered:
         return Table(
             pd.DataFrame(arrays, index=index, copy=False),
             pd.Series(found := _target(self._array(-1, target), target), index, found.dtype, target.name, copy=False),
-            {column.name: "category" if column.kind is Kind.CATEGORY else "number" for column in features},
+            {column.name: FEATURES[column.kind or Kind.NUMBER] for column in features},
+            origin,
             validation,
         )
 

@@ -10,7 +10,6 @@ import numpy as np
 from sklearn.model_selection import KFold, StratifiedKFold  # type: ignore[import-untyped]
 
 from tuners.automl.tabular.rows import Problem, Rows
-from tunesmith.errors import InvalidData
 from tunesmith.scenarios.parameters import shown
 
 Fold = Mapping[str, Any]
@@ -24,13 +23,14 @@ def folds_of(problem: Problem, count: int, seed: int) -> Iterator[tuple[Rows, Ro
     """
     train = problem.train
     if len(train) < count:
-        raise InvalidData(f"{count} folds need as many rows to train on; there are {len(train)}: lower the folds")
+        text = f"{count} folds need as many rows to train on; there are {len(train)}"
+        raise train.origin.invalid(f"{text}: lower hyperparameter_search.folds")
     if problem.classes is not None:
         sizes = np.bincount(train.target, minlength=len(problem.classes))
         if sizes.min() < 2:
             name = shown(problem.classes[int(sizes.argmin())])
-            text = f"column {problem.target!r}: the class {name} has {sizes.min()} rows to train on"
-            raise InvalidData(f"{text}; cross-validation needs 2 of each class", column=problem.target)
+            text = f"the class {name} has {sizes.min()} rows to train on"
+            raise train.origin.invalid(f"{text}; cross-validation needs 2 of each class", problem.target)
         if sizes.max() < count:
             count = int(sizes.max())
     kind = KFold if problem.classes is None else StratifiedKFold
@@ -57,6 +57,11 @@ def summary(folds: Sequence[Fold]) -> dict[str, float]:
 def best_epoch(folds: Sequence[Fold]) -> int:
     """The epoch that was best on average."""
     return max(1, round(float(np.mean([fold["epoch"] for fold in folds]))))
+
+
+def epochs_of_others(folds: Sequence[Fold]) -> list[int]:
+    """For each fold the epoch that was best in the others on average: its own one flatters it."""
+    return [best_epoch([fold for fold in folds if fold is not own]) for own in folds]
 
 
 def _values(folds: Sequence[Fold], name: str) -> list[float]:

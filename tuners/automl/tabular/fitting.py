@@ -97,7 +97,7 @@ class Fitter:
 
         `stops`: whether it stops early, where the configuration and the family have it so.
         """
-        task, training = self.problem.task, self.config.training
+        task = self.problem.task
         prepared = preparation(train, self.problem.features, self.family.form, task, self.run.seed)
         features = np.asarray(prepared.fit_transform(train.frame, train.target), dtype=np.float64)
         sample = Sample(features, train.target, self._weights(train))
@@ -107,21 +107,42 @@ class Fitter:
         if held_out is not None:
             other = Sample(np.asarray(prepared.transform(held_out.frame), dtype=np.float64), held_out.target)
         learner = self.family.learner(self.family.make(making), task, sample, other)
-        patient = stops and training.early_stopping and learner.overfits and other is not None
-        return Fitted(prepared, learner, training.patience if patient else None)
+        patient = stops and self.stops and other is not None
+        return Fitted(prepared, learner, self.config.training.patience if patient else None)
 
-    def fit(self, fitted: Fitted, epochs: int, told: Callable[[Sequence[Losses]], bool] | None = None) -> None:
-        """Learn up to so many epochs, and go back to the best one.
+    @property
+    def stops(self) -> bool:
+        """Whether a model stops early where rows are held out."""
+        return self.config.training.early_stopping and self.family.learner.overfits
 
-        `told` hears of the new epochs, and says whether time is over. Raises InvalidConfig: they diverge.
+    def compared(self, inside: Rows, outside: Rows, epochs: int) -> Fitted:
+        """A model of a fold that learnt for so many epochs, to be measured with the rows outside."""
+        fitted = self.begin(self.thinned(inside), outside, stops=False)
+        self.fit(fitted, epochs)
+        return fitted
+
+    def fit(
+        self,
+        fitted: Fitted,
+        epochs: int,
+        told: Callable[[Sequence[Losses]], bool] | None = None,
+        state: Callable[[], bytes] | None = None,
+    ) -> None:
+        """Learn up to so many epochs, or until time is over, and go back to the best one.
+
+        `told` hears of the new epochs, and says whether time is over; `state` is what to go on from after a kill.
+        Raises InvalidConfig: they diverge.
         """
-        for epoch in self._stops(fitted, epochs, watched=told is not None):
-            if fitted.over:
-                break
+        last = epochs if fitted.learner.iterative else 1
+        for epoch in self._stops(fitted, last, watched=told is not None, saved=state is not None):
             new = self._advance(fitted.learner, epoch)
             fitted.see(new)
-            if told is not None and told(new):
+            ended = self.run.over if told is None else told(new)
+            fitted.over = fitted.over or epoch == last
+            if fitted.over or ended:
                 break
+            if state is not None:
+                self.run.save(state)
         if fitted.kept is not None and fitted.kept.epoch < fitted.epoch:
             fitted.learner.rewind(fitted.kept.epoch)
 
@@ -133,16 +154,20 @@ class Fitter:
         self.run.say(f"{self.family.name} learns from {limit:,} of the {len(rows):,} rows")
         return rows.take(np.sort(np.random.default_rng(self.run.seed).permutation(len(rows))[:limit]))
 
-    def _stops(self, fitted: Fitted, epochs: int, watched: bool) -> Iterator[int]:
+    def _stops(self, fitted: Fitted, last: int, watched: bool, saved: bool) -> Iterator[int]:
         """The epochs after which the model is looked at: every `stride`-th and the last.
 
-        Where somebody watches, the first one too; where nobody does, no more than is needed to stop early.
+        Where somebody watches, the first one too; where nobody does, no more than is needed to stop early or in time,
+        or to go on after a kill, unless each look at the model asks all of its trees.
         """
-        if not fitted.learner.iterative:
-            epochs = 1
-        stride = fitted.learner.stride(epochs) if watched or fitted.patience is not None else epochs
-        stops = {*range(stride, epochs, stride), epochs} | ({1} if watched else set[int]())
-        return (epoch for epoch in sorted(stops) if epoch > fitted.epoch)
+        learner = fitted.learner
+        timed = self.config.training.time_limit_s is not None and learner.held_out is not None
+        looks = watched or timed or fitted.patience is not None or (saved and learner.overfits)
+        epoch = fitted.epoch
+        while epoch < last:
+            stride = learner.stride(last, epoch) if looks else last
+            epoch = 1 if watched and epoch == 0 else min(last, epoch - epoch % stride + stride)
+            yield epoch
 
     def _advance(self, learner: Learner, epoch: int) -> list[Losses]:
         try:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor  # type: ignore[import-untyped]
 
 from tuners.automl.tabular.metrics import Array, loss
 from tuners.automl.tabular.spaces import Task
+
+TREE = ("nodes", "binned_left_cat_bitsets", "raw_left_cat_bitsets")
+"""The arrays that a tree of boosting is made of."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +71,8 @@ class Learner:
     def mark(self) -> None:
         """Remember the model as it is now, as its best one so far."""
 
-    def stride(self, epochs: int) -> int:
-        """Epochs that are best learnt in one go, so that looking at the model costs little."""
+    def stride(self, epochs: int, done: int) -> int:
+        """Epochs that are best learnt in one go after so many are done, so that looking at the model costs little."""
         return 1
 
     def predict(self, features: Array) -> Array:
@@ -107,9 +112,9 @@ class Boosting(Learner):
     iterative = True
     overfits = True
 
-    def stride(self, epochs: int) -> int:
-        """Each time that it goes on, it begins by sorting the rows into bins again."""
-        return max(1, epochs // 20)
+    def stride(self, epochs: int, done: int) -> int:
+        """Each time that it goes on, it begins by sorting the rows into bins and through all trees again."""
+        return max(1, min(epochs // 20, max(25, done // 8)))
 
     def advance(self, epoch: int) -> list[Losses]:
         """Grow more trees."""
@@ -131,15 +136,36 @@ class Boosting(Learner):
         self.estimator._predictors = self.estimator._predictors[:epoch]
         self.estimator.set_params(max_iter=epoch)
 
+    @property
+    def state(self) -> dict[str, Any]:
+        """See Learner. The arrays of all trees are one behind the other, as many small ones take long to write."""
+        bare = copy.copy(self.estimator)
+        trees = [tree for each in bare._predictors for tree in each]
+        bare._predictors = []
+        arrays = {name: [getattr(tree, name) for tree in trees] for name in TREE}
+        return {
+            "estimator": bare,
+            "trees": {name: np.concatenate(each) for name, each in arrays.items()},
+            "lengths": {name: np.array([len(array) for array in each]) for name, each in arrays.items()},
+        }
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """See Learner."""
+        self.estimator = state["estimator"]
+        arrays = [np.split(state["trees"][name], np.cumsum(state["lengths"][name])[:-1]) for name in TREE]
+        trees = [TreePredictor(*each) for each in zip(*arrays, strict=True)]
+        size = self.estimator.n_trees_per_iteration_
+        self.estimator._predictors = [trees[first : first + size] for first in range(0, len(trees), size)]
+
 
 class Forest(Learner):
     """Independent trees, one per epoch: more are never worse."""
 
     iterative = True
 
-    def stride(self, epochs: int) -> int:
+    def stride(self, epochs: int, done: int) -> int:
         """All trees are asked whenever it is looked at."""
-        return max(1, epochs // 10)
+        return max(1, min(epochs // 10, max(25, done // 4)))
 
     def advance(self, epoch: int) -> list[Losses]:
         """Grow more trees."""

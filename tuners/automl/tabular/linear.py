@@ -56,11 +56,14 @@ def penalty_of(model: LinearModel, task: Task) -> str:
     return model.penalty if model.penalty != "auto" else "none" if task == "regression" else "l2"
 
 
-def least_squares(model: LinearModel, penalty: str, alpha: float, fit_intercept: bool = True) -> Any:
-    """The estimator of a regression."""
+def least_squares(
+    model: LinearModel, penalty: str, alpha: float, shape: tuple[int, ...], fit_intercept: bool = True
+) -> Any:
+    """The estimator of a regression; `shape`: rows and columns that it is fitted to."""
     match penalty:
         case "none":
-            return LinearRegression(fit_intercept=fit_intercept)
+            rounding = max(shape) * float(np.finfo(np.float64).eps)  # below it, columns are the same ones
+            return LinearRegression(fit_intercept=fit_intercept, tol=rounding)
         case "l2":
             return Ridge(alpha, fit_intercept=fit_intercept)
         case "l1":
@@ -73,7 +76,7 @@ def _make(given: Making) -> Any:
     model: LinearModel = given.config.model
     penalty = penalty_of(model, given.task)
     if given.task == "regression":
-        return least_squares(model, penalty, model.alpha)
+        return least_squares(model, penalty, model.alpha, given.train.features.shape)
     strength = np.inf if penalty == "none" else 1 / model.alpha
     if penalty in ("none", "l2"):
         return LogisticRegression(C=strength, max_iter=TURNS)
@@ -93,7 +96,7 @@ def described(pipeline: Any, trained: Trained) -> dict[str, JsonValue]:
     model = pipeline["model"]
     weights = np.atleast_2d(model.coef_) / scale
     intercepts = np.atleast_1d(model.intercept_) - weights @ centre
-    silent = {feature.name: 0.0 for feature in trained.features if feature.kind == "number"}
+    silent = {feature.name: 0.0 for feature in trained.features if feature.kind != "category"}
     found: list[dict[str, JsonValue]] = [
         {"coefficients": {**silent, **dict(zip(names, row, strict=True))}, "intercept": intercept}
         for row, intercept in zip(weights.tolist(), intercepts.tolist(), strict=True)

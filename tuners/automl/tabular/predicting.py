@@ -20,6 +20,9 @@ from tunesmith.scenarios.parameters import nearest, shown
 FEW = 10_000
 """Rows up to which one thread is faster than waking the others."""
 
+WANTED = {"number": "a number", "boolean": "true or false", "time": "a time (ISO 8601)", "category": "a text"}
+"""What a cell of a feature has to be."""
+
 
 class TablePredictor:
     """A trained model of a table. Rows may lack columns, or have null in them: that is a missing cell."""
@@ -28,7 +31,7 @@ class TablePredictor:
         self._model: Any = files.read(file)
         self._features = {feature.name: feature for feature in facts.features}
         self._target, self._classes = facts.target, facts.classes
-        self._dtype = float if all(feature.kind == "number" for feature in facts.features) else object
+        self._dtype = float if all(feature.kind != "category" for feature in facts.features) else object
         self._threads = ThreadpoolController()
 
     def predict(self, rows: Sequence[Mapping[str, Any]]) -> Predictions:
@@ -71,10 +74,10 @@ def _cell(number: int, feature: Feature, value: Any) -> Any:
         if feature.kind == "category":
             found = as_category(value)
             return np.nan if found is None else found
-        cell = float(value) if type(value) in (float, int) else as_number(value)
+        plain = type(value) in (float, int) and feature.kind != "boolean"
+        cell = float(value) if plain else as_number(value, feature.kind)
     except (TypeError, ValueError, OverflowError):
-        wanted = "a text" if feature.kind == "category" else "a number"
-        text = f"row {number:,}, column {feature.name!r}: {shown(value)} is not {wanted}"
+        text = f"row {number:,}, column {feature.name!r}: {shown(value)} is not {WANTED[feature.kind]}"
         raise InvalidData(f"{text}; give one, or null where it is missing", row=number, column=feature.name) from None
     if cell in (np.inf, -np.inf):
         text = f"row {number:,}, column {feature.name!r}: the number is infinite"

@@ -21,7 +21,6 @@ from sklearn.preprocessing import (  # type: ignore[import-untyped]
 from tuners.automl.tabular.rows import Rows
 from tuners.automl.tabular.spaces import Task
 from tunesmith.automl import Feature
-from tunesmith.errors import InvalidData
 
 Form = Literal["native", "trees", "scaled"]
 """`native`: missing numbers and categories stay what they are; `trees`: missing numbers do; `scaled`: nothing does."""
@@ -49,14 +48,15 @@ def preparation(rows: Rows, features: Sequence[Feature], form: Form, task: Task,
         distinct = rows.frame[position].nunique(dropna=False)
         if distinct < 2:
             continue
-        if feature.kind == "number":
+        if feature.kind != "category":
             numbers.append(position)
         elif distinct <= FEW[form]:
             few.append(position)
         elif rows.frame[position].duplicated(keep=False).mean() >= REPEATED:
             many.append(position)
     if not (few or many or numbers):
-        raise InvalidData("no feature has more than one value in the rows to train on: there is nothing to learn from")
+        problem = "no feature has more than one value in the rows to train on: there is nothing to learn from"
+        raise rows.origin.invalid(problem)
     parts = [
         ("categories", _categories(form), few),
         ("means", _means(task, rows.target, form, seed), many),

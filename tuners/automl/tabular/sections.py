@@ -8,7 +8,9 @@ from pydantic import Field
 
 from tunesmith.automl import Config, DataSection, ModelSection, TrainingSection
 
-Architecture = Literal["gradient_boosting", "mlp", "random_forest", "extra_trees", "linear", "svm", "nearest"]
+Architecture = Literal[
+    "gradient_boosting", "mlp", "random_forest", "extra_trees", "linear", "svm", "nearest", "ensemble"
+]
 
 
 class LinearModel(ModelSection):
@@ -61,7 +63,7 @@ class TableModel(ModelSection):
     """A model of one of the families; each key says whose it is."""
 
     architecture: Architecture = "gradient_boosting"
-    """The family of models."""
+    """The family of models; `ensemble` averages gradient_boosting, mlp, extra_trees, linear and svm."""
     max_leaf_nodes: int = Field(default=31, ge=2, le=10_000)
     """gradient_boosting: leaves of a tree, at most."""
     min_samples_leaf: int = Field(default=20, ge=1, le=1_000_000)

@@ -9,6 +9,8 @@ from tunesmith.domain import Parameter, Scalar
 
 Task = Literal["classification", "regression"]
 TREES = ("random_forest", "extra_trees")
+MEMBERS = ("gradient_boosting", "mlp", "extra_trees", "linear", "svm")
+"""The families that an ensemble averages; it has their parameters."""
 
 
 def space_of(task: Task) -> tuple[Parameter, ...]:
@@ -27,7 +29,7 @@ def first_points(task: Task) -> tuple[Mapping[str, Scalar], ...]:
     """Good values of each family, the most promising family first: scikit-learn's defaults where they are good."""
     forest = 0.5 if task == "classification" else 1.0
     tube: dict[str, Scalar] = {} if task == "classification" else {"svm_epsilon": 0.1}
-    return (
+    families = (
         _point(
             "gradient_boosting",
             learning_rate=0.1,
@@ -43,6 +45,8 @@ def first_points(task: Task) -> tuple[Mapping[str, Scalar], ...]:
         _point("mlp", hidden_dim=64, hidden_layers=2, network_learning_rate=1e-3, weight_decay=1e-4),
         _point("nearest", neighbors=5, neighbor_weights="uniform", neighbor_power=2),
     )
+    together = {key: value for point in families if point["architecture"] in MEMBERS for key, value in point.items()}
+    return (*families, {**together, "architecture": "ensemble"})
 
 
 def _point(architecture: str, **values: Scalar) -> dict[str, Scalar]:
@@ -50,7 +54,8 @@ def _point(architecture: str, **values: Scalar) -> dict[str, Scalar]:
 
 
 def _of(*families: str, **declared: Any) -> Parameter:
-    return Parameter(when={"architecture": families}, **declared)
+    together = ("ensemble",) if set(families) & set(MEMBERS) else ()
+    return Parameter(when={"architecture": (*families, *together)}, **declared)
 
 
 def _boosting() -> tuple[Parameter, ...]:

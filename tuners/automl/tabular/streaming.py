@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -18,19 +18,29 @@ from tuners.automl.tabular.learners import Losses, Sample
 from tuners.automl.tabular.linear import described, least_squares, penalty_of, task_of
 from tuners.automl.tabular.metrics import Array, loss, scores
 from tuners.automl.tabular.preparation import preparation
-from tuners.automl.tabular.rows import check_dimension, check_numbers, classes_of, features_of, rows_of
+from tuners.automl.tabular.rows import (
+    check_dimensions,
+    check_numbers,
+    classes_of,
+    features_of,
+    rows_of,
+    unknown_class,
+)
 from tuners.automl.tabular.sections import LinearConfig
 from tuners.automl.tabular.spaces import Task
 from tuners.automl.tabular.survey import Survey
 from tuners.automl.tabular.training import LIBRARIES
 from tunesmith.automl import Run, Source, Trained
-from tunesmith.errors import InvalidConfig, InvalidData
+from tunesmith.errors import InvalidConfig
+
+BEGUN = {"piece": 0, "rows": 0, "total": 0.0}
+"""Of a pass over the rows: the pieces and rows learnt from, and the sum of their losses."""
 
 
 def train_by_pieces(config: LinearConfig, data: Source, run: Run) -> Trained:
     """Train a linear model without ever having all rows in memory. Raises InvalidData, InvalidConfig."""
     run.say("the data are larger than the memory: they are read piece by piece")
-    survey = Survey(config, data, run.seed)
+    survey = Survey(config, data, run)
     if run.folds > 1 and survey.held_out is None:
         field = "training.validation_split"
         text = f"{field} is 0: data larger than the memory are compared by a validation part, not by folds"
@@ -49,9 +59,9 @@ class Streaming:
         self.task: Task = task_of(config.model, seen)
         self.penalty = penalty_of(config.model, self.task)
         self.classes = self._classes() if self.task == "classification" else None
-        check_dimension("input_dim", config.model.input_dim, len(self.features), "features")
-        what = "classes" if self.classes else "target"
-        check_dimension("output_dim", config.model.output_dim, len(self.classes or (0,)), what)
+        check_dimensions(config, self.features, self.classes, self.target, sample.origin)
+        if self.classes is None:
+            check_numbers(survey.batches())
         rows = rows_of(sample, self.classes)
         self.preparation = preparation(rows, self.features, "scaled", self.task, run.seed)
         self.preparation.fit(rows.frame, rows.target)
@@ -79,18 +89,20 @@ class Streaming:
         return replace(trained, details=details)
 
     def _classes(self) -> Any:
-        if self.survey.counts is None:
-            text = (
-                f"column {self.target!r} has more values than classes can be; for a number set model.task to regression"
-            )
-            raise InvalidData(text, column=self.target)
-        return classes_of(self.survey.counts, self.target)
+        survey, origin = self.survey, self.survey.sample.origin
+        if survey.counts is None:
+            text = "it has more values than classes can be; for a number set model.task to regression"
+            raise origin.invalid(text, self.target)
+        classes = classes_of(survey.counts, self.target, origin, survey.row_of)
+        if survey.held_out is not None and survey.unseen is not None:
+            value, row = survey.unseen
+            raise unknown_class(value, self.target, survey.held_out.origin, row)
+        return classes
 
     def _prepared(self, rows: Any) -> Sample:
         return Sample(np.asarray(self.preparation.transform(rows.frame), dtype=np.float64), rows.target)
 
     def _least_squares(self) -> tuple[Any, dict[str, float]]:
-        check_numbers(self.survey.sample.target)
         saved = self.saved
         done = saved.get("piece", 0)
         offset = float(self.survey.sample.target.mean())
@@ -99,13 +111,14 @@ class Streaming:
             piece = self._prepared(rows)
             compressed.add(piece.features, piece.target)
             over = self.run.report(1, {}, 95 * compressed.rows / self.survey.rows)
-            state = {"piece": number, "factor": compressed.factor, "rows": compressed.rows}
-            self.run.save(lambda state=state: files.to_bytes(state))  # type: ignore[misc]
             if over:
                 break
+            state = {"piece": number, "factor": compressed.factor, "rows": compressed.rows}
+            self.run.save(lambda state=state: files.to_bytes(state))  # type: ignore[misc]
         shared = self.penalty in ("l1", "elasticnet")  # their loss is a mean: over fewer rows it weighs more
         alpha = self.config.model.alpha * (compressed.rows / len(compressed.centred[1]) if shared else 1)
-        model = least_squares(self.config.model, self.penalty, alpha, fit_intercept=False)
+        shape = (compressed.rows, len(compressed.centred[1]))
+        model = least_squares(self.config.model, self.penalty, alpha, shape, fit_intercept=False)
         metrics = compressed.fit(model)
         if self.held_out is not None:
             metrics |= self._validated(model.predict(self.held_out.features))
@@ -113,47 +126,46 @@ class Streaming:
         return model, metrics
 
     def _logistic(self, classes: Any) -> tuple[Any, dict[str, float]]:
-        model, training = self._descent(), self.config.training
-        best, kept = None, None
-        saved = self.saved
-        if saved:
-            model, kept = saved["model"], saved["kept"]
-            best = None if saved["best"] is None else Losses(**saved["best"])
-        for epoch in range(saved.get("epoch", 0) + 1, training.epochs + 1):
-            train = self._pass(model, classes, epoch)
-            metrics = {"train_loss": train}
+        training = self.config.training
+        state = dict(self.saved) or {"model": self._descent(), "epoch": 0, "best": None, **BEGUN}
+        model = state["model"]
+        for epoch in range(state["epoch"] + 1, training.epochs + 1):
+            self._pass(state, classes, epoch)
+            metrics = {"train_loss": state["total"] / state["rows"]}
             if self.held_out is not None:
                 metrics |= self._validated(model.predict_proba(self.held_out.features))
             over = self.run.report(epoch, metrics, 100 * epoch / training.epochs)
-            new = Losses(epoch, train, metrics.get("val_loss"))
-            if best is None or new.beats(best) or not training.early_stopping:
-                best, kept = new, (model.coef_.copy(), model.intercept_.copy(), metrics)
-            state = {"epoch": epoch, "model": model, "kept": kept, "best": best.__dict__}
-            self.run.save(lambda state=state: files.to_bytes(state))  # type: ignore[misc]
-            if over or (training.early_stopping and epoch - best.epoch >= training.patience):
+            new = Losses(epoch, metrics["train_loss"], metrics.get("val_loss"))
+            if state["best"] is None or new.beats(Losses(**state["best"])) or not training.early_stopping:
+                kept = (model.coef_.copy(), model.intercept_.copy(), metrics)
+                state |= {"best": asdict(new), "kept": kept}
+            state |= {"epoch": epoch, **BEGUN}
+            if over or (training.early_stopping and epoch - state["best"]["epoch"] >= training.patience):
                 break
-        assert best is not None
-        assert kept is not None
-        model.coef_, model.intercept_, metrics = kept
-        return model, {**metrics, "epochs": float(best.epoch)}
+        model.coef_, model.intercept_, metrics = state["kept"]
+        return model, {**metrics, "epochs": float(state["best"]["epoch"])}
 
-    def _pass(self, model: Any, classes: Any, epoch: int) -> float:
-        """Learn from every row once; the mean loss of each piece before it is learnt from."""
-        total, counts = 0.0, self.survey.counts
+    def _pass(self, state: dict[str, Any], classes: Any, epoch: int) -> None:
+        """Learn from every row once, or until time is over; add up the loss of each piece before it is learnt from."""
+        model, counts = state["model"], self.survey.counts
         assert counts is not None
         weigh = self.config.model.class_weight is not None
         weights = self.survey.rows / (len(classes) * counts.sort_index().to_numpy()) if weigh else None
-        for number, rows in self.survey.pieces(classes):
+        for number, rows in self.survey.pieces(classes, after=state["piece"]):
             piece = self._prepared(rows)
             order = np.random.default_rng((self.run.seed, epoch, number)).permutation(len(rows))
             features, target = piece.features[order], piece.target[order]
             if hasattr(model, "coef_"):
-                total += len(rows) * loss("classification", target, model.predict_proba(features))
+                found = loss("classification", target, model.predict_proba(features))
             else:
-                total += len(rows) * float(np.log(len(classes)))
+                found = float(np.log(len(classes)))
             each = None if weights is None else weights[target]
             model.partial_fit(features, target, np.arange(len(classes)), sample_weight=each)
-        return total / self.survey.rows
+            total, seen = state["total"] + len(rows) * found, state["rows"] + len(rows)
+            state.update(piece=number, total=total, rows=seen)
+            if self.run.over:
+                break
+            self.run.save(lambda: files.to_bytes(state))
 
     def _descent(self) -> Any:
         """Steps of one length whose mean is the model: on scaled columns, 1 / columns neither crawls nor overshoots."""

@@ -10,8 +10,13 @@ from tuners.automl.tabular.sections import ClassificationConfig, LinearConfig, R
 from tunesmith.automl import Facts, Predictor, Run, Source, Template, Trained
 from tunesmith.domain import Parameter, Scalar
 
-FAMILIES = ("gradient_boosting", "mlp", "random_forest", "extra_trees", "linear", "svm", "nearest")
+FAMILIES = ("gradient_boosting", "mlp", "random_forest", "extra_trees", "linear", "svm", "nearest", "ensemble")
 """What `model.architecture` may be."""
+
+
+LOSSES = ("train_loss", "val_loss")
+OF_CLASSES, OF_NUMBERS = ("accuracy", "f1", "roc_auc"), ("r2", "mae", "rmse")
+"""The metrics of either task; see metrics.py."""
 
 
 class _Tabular(Template):
@@ -31,6 +36,7 @@ class Linear(_Tabular):
     title = "Predicts a number by least squares, or a class by logistic regression; also of data larger than memory."
     Config = LinearConfig
     metric = "val_loss"
+    metrics = (*LOSSES, *OF_CLASSES, *OF_NUMBERS)
     cross_validates = True
 
     def train(self, config: LinearConfig, data: Source, run: Run) -> Trained:
@@ -58,10 +64,11 @@ class Classification(_Tabular):
     """Classes from the columns of a table."""
 
     name = "classification"
-    title = "Predicts a class from the columns of a table, by gradient boosting or one of six other families."
+    title = "Predicts a class from the columns of a table, by gradient boosting or one of seven other families."
     Config = ClassificationConfig
     families = FAMILIES
     metric = "accuracy"
+    metrics = (*LOSSES, *OF_CLASSES)
     cross_validates = True
 
     def train(self, config: ClassificationConfig, data: Source, run: Run) -> Trained:
@@ -85,10 +92,11 @@ class Regression(_Tabular):
     """Numbers from the columns of a table."""
 
     name = "regression"
-    title = "Predicts a number from the columns of a table, by gradient boosting or one of six other families."
+    title = "Predicts a number from the columns of a table, by gradient boosting or one of seven other families."
     Config = RegressionConfig
     families = FAMILIES
     metric = "r2"
+    metrics = (*LOSSES, *OF_NUMBERS)
     cross_validates = True
 
     def train(self, config: RegressionConfig, data: Source, run: Run) -> Trained:

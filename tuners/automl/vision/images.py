@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,29 @@ import pyarrow as pa
 from pyarrow.compute import call_function
 
 from tuners.automl.vision.pixels import DEEP, Shape, compact, decoded, in_words, opened, resized, shape_of
+from tunesmith.automl import Origin
 from tunesmith.errors import InvalidData
 
 Stack = npt.NDArray[Any]
 """uint8 or float32."""
-Where = Callable[[int], str]
-"""What people call the image of an index from 0: its file, or its row and column."""
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where images come from."""
+
+    origin: Origin
+    """Their table, or folder."""
+    column: str | None = None
+    """The column that holds them."""
+
+    def __call__(self, number: int) -> str:
+        """What people call the image of an index from 0: its file, or its row and column."""
+        return self.origin.where(number, self.column)
+
+    def invalid(self, problem: str, number: int) -> InvalidData:
+        """An error about it."""
+        return self.origin.invalid(problem, self.column, number)
 
 
 def decoded_stack(encoded: Sequence[bytes], size: int | None, where: Where, memory_bytes: int) -> Stack:
@@ -36,7 +54,7 @@ def decoded_stack(encoded: Sequence[bytes], size: int | None, where: Where, memo
     kind = np.float32 if any(image.mode.startswith(DEEP) for image in images) else np.uint8
     needed = len(images) * channels * rows * columns * np.dtype(kind).itemsize
     if needed > memory_bytes:
-        raise InvalidData(
+        raise where.origin.invalid(
             f"{len(images):,} images of {in_words((rows, columns, channels))} need {needed / 1e9:.2g} GB of memory, "
             f"and there are {memory_bytes / 1e9:.2g} GB; set data.image_size to fewer rows and columns, or give it more"
         )
@@ -92,7 +110,7 @@ def _flat(values: pa.Array, wanted: int | None, before: int, each: int, where: W
     if odd.size:
         first, own = before + int(odd[0]) // each, int(lengths[odd[0]])
         if own == 0:
-            raise InvalidData(f"{where(first)}: the image is missing or empty", row=first + 1)
+            raise where.invalid("the image is missing or empty", first)
         raise _other_size(where, first, [own], [length])
     return values.flatten(), length
 
@@ -100,11 +118,11 @@ def _flat(values: pa.Array, wanted: int | None, before: int, each: int, where: W
 def _checked(values: pa.Array, before: int, each: int, where: Where) -> npt.NDArray[Any]:
     """The numbers in the lists."""
     if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
-        raise InvalidData(f"{where(before)}: the image has no numbers, but values of type {values.type}")
+        raise where.invalid(f"the image has no numbers, but values of type {values.type}", before)
     bad = np.flatnonzero(~call_function("is_finite", [values]).fill_null(False).to_numpy(zero_copy_only=False))
     if bad.size:
         first = before + int(bad[0]) // each
-        raise InvalidData(f"{where(first)}: the image has a number that is missing or not finite", row=first + 1)
+        raise where.invalid("the image has a number that is missing or not finite", first)
     return np.asarray(values.to_numpy(zero_copy_only=False))
 
 
@@ -113,10 +131,9 @@ def named(where: Where, number: int, function: Callable[..., Any], *arguments: A
     try:
         return function(*arguments)
     except ValueError as error:
-        raise InvalidData(f"{where(number)}: {error}", row=number + 1) from error
+        raise where.invalid(str(error), number) from error
 
 
 def _other_size(where: Where, number: int, own: Sequence[int], first: Sequence[int]) -> InvalidData:
     remedy = "set data.image_size to have all resized" if len(own) > 1 else "all lists have to be of the same length"
-    message = f"{where(number)}: the image is {in_words(own)}, but {where(0)} is {in_words(first)}; {remedy}"
-    return InvalidData(message, row=number + 1)
+    return where.invalid(f"the image is {in_words(own)}, but {where(0)} is {in_words(first)}; {remedy}", number)

@@ -14,6 +14,7 @@ from tuners.automl.data import as_number
 from tuners.automl.tabular.rows import as_text
 from tuners.automl.vision.pixels import Pixels, Shape, image_from
 from tunesmith.automl import Facts, Predictions
+from tunesmith.automl.run import FeatureKind
 from tunesmith.errors import InvalidData
 from tunesmith.scenarios.parameters import shown
 
@@ -37,8 +38,10 @@ class VisionPredictor:
         (taken,) = self._session.get_inputs()
         _, channels, rows, columns = taken.shape
         self._input, self._shape = taken.name, (rows, columns, channels)
-        self._columns = [feature.name for feature in facts.features]
-        self._pixels = all(feature.kind == "number" for feature in facts.features)
+        self._kinds: dict[str, FeatureKind] = {feature.name: feature.kind for feature in facts.features}
+        self._columns = list(self._kinds)
+        self._pixels = "image" not in self._kinds.values()
+        self._plain = "boolean" not in self._kinds.values()
         stored: Any = facts.details["stored_shape"]
         self._stored: Shape | None = None if stored is None else tuple(stored)
         self._resize = bool(facts.details["resized"])
@@ -79,17 +82,21 @@ class VisionPredictor:
     def _numbers(self, row: Mapping[str, Any], number: int) -> npt.NDArray[np.float64]:
         """The numbers of a row that has a column per pixel."""
         values = [row.get(column) for column in self._columns]
-        if set(map(type, values)) <= {int, float} and np.isfinite(found := np.array(values, dtype=np.float64)).all():
+        if (
+            self._plain
+            and set(map(type, values)) <= {int, float}
+            and np.isfinite(found := np.array(values, dtype=np.float64)).all()
+        ):
             return found
         for column, value in zip(self._columns, values, strict=True):
             try:
-                bad = not np.isfinite(as_number(value))
+                bad = not np.isfinite(as_number(value, self._kinds[column]))
             except (TypeError, ValueError):
                 bad = True
             if bad:
                 what = "is missing" if value is None else f"is {shown(value)}, which is no finite number"
                 raise _invalid(number, column, what)
-        return np.array([as_number(value) for value in values])
+        return np.array([as_number(row[column], kind) for column, kind in self._kinds.items()])
 
 
 def _invalid(row: int, column: str, what: str) -> InvalidData:

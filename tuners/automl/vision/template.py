@@ -17,6 +17,7 @@ class Vision(Template):
     title = "Tells the class of an image, by a small convolutional network."
     Config = VisionConfig
     metric = "accuracy"
+    metrics = ("train_loss", "val_loss", "accuracy", "f1", "roc_auc")
     extra = "vision"
     requires = ("torch", "onnx", "onnxruntime", "PIL")
 

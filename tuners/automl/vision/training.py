@@ -19,7 +19,7 @@ from tuners.automl.vision.network import Network
 from tuners.automl.vision.reading import Images, Labelled, read
 from tuners.automl.vision.sections import VisionConfig
 from tunesmith.automl import Run, Source, Trained
-from tunesmith.errors import InvalidConfig, InvalidData
+from tunesmith.errors import InvalidConfig
 
 CHUNK = 1024
 """Images whose mean is taken at once."""
@@ -74,7 +74,7 @@ def _parts(found: Images, share: float, seed: int) -> tuple[Part, Part | None]:
     labels = found.train.labels
     held_out = held_out_rows(labels, share, seed, stratify=True)
     if len(np.unique(labels[~held_out])) < 2:
-        raise InvalidData(
+        raise found.origin.invalid(
             f"{len(labels)} images are too few to hold out {held_out.sum()} of them: the others are all of one class; "
             "give more, or lower training.validation_split"
         )

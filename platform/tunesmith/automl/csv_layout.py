@@ -1,4 +1,4 @@
-"""How a CSV file is laid out: its separator, its header, and where its rows begin."""
+"""How a CSV file is laid out, to train on or to predict: its separator, its header, and where its rows begin."""
 
 from __future__ import annotations
 
@@ -7,15 +7,21 @@ import csv
 import io
 from dataclasses import dataclass
 
-from tuners.automl.data.part import check_columns
-from tuners.automl.data.problems import invalid, invalid_line
+from tunesmith.automl.problems import check_columns, invalid, invalid_line
+from tunesmith.errors import InvalidData
 
 SEPARATORS = ",;\t"
 HEAD = 1 << 20
 """Bytes that the layout is found in."""
 LINES = 200
 """Lines that the separator is guessed from."""
-BINARY = "it holds NUL bytes, as no CSV file in UTF-8 does; save it as CSV in UTF-8, or as Parquet"
+MISSING = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "<NA>")
+"""Cells that say that a value is missing."""
+NUMBER = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$|^[+-]?(?i:inf|infinity|nan)$"
+"""Cells that are numbers."""
+LARGEST_CELL = 16 << 20
+"""Characters of a cell, at most."""
+BINARY = "it holds a NUL byte, as no CSV file in UTF-8 does; save it as CSV in UTF-8, or as Parquet"
 
 
 @dataclass(frozen=True)
@@ -26,8 +32,15 @@ class Layout:
     columns: list[str]
     header_bytes: int
     """Bytes up to the end of the header."""
+    header_lines: int
+    """Lines up to there."""
     bytes_per_row: float
     """What a row takes in the file, about; 0: there are none."""
+
+    @property
+    def decimal_comma(self) -> bool:
+        """Whether numbers may be written 1,5."""
+        return self.separator == ";"
 
 
 def layout_of(name: str, head: bytes, whole: bool) -> Layout:
@@ -50,10 +63,10 @@ def layout_of(name: str, head: bytes, whole: bool) -> Layout:
     rows = lines[ends:]
     row_bytes = sum(len(line.encode()) for line in rows) / len(rows) if rows else 0.0
     mark = len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0
-    return Layout(separator, columns, mark + len("".join(lines[:ends]).encode()), row_bytes)
+    return Layout(separator, columns, mark + len("".join(lines[:ends]).encode()), ends, row_bytes)
 
 
-def not_utf8(name: str, line: int) -> Exception:
+def not_utf8(name: str, line: int) -> InvalidData:
     """The error for a line that is no UTF-8."""
     return invalid_line(name, line, "it is not UTF-8 text; save the file as UTF-8 (in Excel: CSV UTF-8)")
 
@@ -61,8 +74,8 @@ def not_utf8(name: str, line: int) -> Exception:
 def _decoded(name: str, head: bytes, whole: bool) -> str:
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise not_utf8(name, 1)
-    if b"\0" in head:
-        raise invalid(name, BINARY)
+    if (zero := head.find(0)) >= 0:
+        raise invalid_line(name, head.count(b"\n", 0, zero) + 1, BINARY)
     try:
         return codecs.getincrementaldecoder("utf-8")().decode(head, whole).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
