@@ -224,7 +224,9 @@ class _Asked:
 def _ahead(search: Search, running: int) -> tuple[int, int]:
     """How many points should wait for so many workers, and how few are filled up again.
 
-    Those of a search that learns are chosen late, and few at a time, as each should know what it can.
+    Those of a search that learns are chosen late, one by one, as each should know what it can.
     """
-    ahead = min(MAX_AHEAD, running // 2) if learns(search) else MAX_AHEAD
-    return ahead, (ahead + 1) // 2
+    if not learns(search):
+        return MAX_AHEAD, MAX_AHEAD // 2
+    ahead = min(MAX_AHEAD, running // 2)
+    return ahead, ahead

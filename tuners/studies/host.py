@@ -79,17 +79,11 @@ class Studies:
             del self._live[experiment_id]
 
 
-NICE = 5
-"""Niceness of a platform's studies: points are prepared ahead, and whoever asks for one goes first."""
-
-
 class StudyHost(Studies):
     """The studies of a platform, as a Ray actor; it can die at any moment, and begins again from SQL."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         os.environ.update(environ)
-        with suppress(OSError):
-            os.nice(NICE - os.nice(0))
         settings = load_settings()
         keep_journal(settings, "studies")
         super().__init__(open_store(settings.database))
