@@ -23,9 +23,7 @@ class Identities:
         self._store, self._fresh_s = store, fresh_s
         self._tokens = TokenCache(store, fresh_s)
         self._anybody, self._anybody_until = False, 0.0
-        # Apart from what serves requests: tokens are still recognized when all of those threads wait.
-        self._readers = ThreadPoolExecutor(4, "identity")
-        self._writer = ThreadPoolExecutor(1, "token-use")
+        self._open()
 
     async def holder(self, secret: str) -> User | None:
         """Whose token this is; None when it is none that is accepted. Raises DatabaseUnavailable."""
@@ -49,9 +47,15 @@ class Identities:
         return self._anybody
 
     def close(self) -> None:
-        """Write what is still to be noted."""
+        """Write what is still to be noted. An application that starts again can go on with it."""
         self._writer.shutdown()
         self._readers.shutdown()
+        self._open()
+
+    def _open(self) -> None:
+        # Apart from what serves requests: tokens are still recognized when all of those threads wait.
+        self._readers = ThreadPoolExecutor(4, "identity")
+        self._writer = ThreadPoolExecutor(1, "token-use")
 
     def _look_for_anybody(self) -> None:
         asked = time.monotonic()

@@ -212,7 +212,9 @@ class TestSubmittingAJob:
         assert "on this machine" in api.post(url).json()["job"]["message"]
 
     def test_production_does_not(self, sqlite_store: Store, settings: Settings) -> None:
-        api = TestClient(build(settings.model_copy(update={"mode": "prod"}), store=sqlite_store))
+        key = "sixteen letters."
+        app = build(settings.model_copy(update={"mode": "prod", "api_key": key}), store=sqlite_store)
+        api = TestClient(app, headers={"X-API-Key": key})
         assert api.post(f"{EXPERIMENTS}/{post(api, compute=EC2)['id']}/trials").status_code == 409
 
 

@@ -401,9 +401,14 @@ def test_a_task_that_goes_gently_leaves_its_process_to_the_next_one(do: Callable
 def test_a_task_that_does_not_go_gently_is_ended(do: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tuners.hosting.host.GIVE_UP_S", 0.2)
     for why in ("pruned", "cancelled"):
-        before = do("pid")
+        before, seen = do("pid"), list[tuple[str, int, float]]()
+
+        def later(measured: list[tuple[str, int, float]], why: str = why, seen: list[Any] = seen) -> str | None:
+            seen += measured
+            return why if seen and not measured else None
+
         with pytest.raises(Stopped, match=why):
-            do("report_and_sleep", watch=lambda measured, why=why: why if measured else None, gently="pruned")
+            do("report_and_sleep", watch=later, gently="pruned")
         assert do("pid") != before
 
 

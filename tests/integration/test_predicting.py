@@ -86,7 +86,7 @@ def test_an_idle_model_is_unloaded_and_the_next_request_loads_it_again(settings:
 def test_a_model_in_use_stays_when_an_idle_one_goes(settings: Settings, loads: list[str]) -> None:
     keep_model(settings, "used")
     keep_model(settings, "idle")
-    models = Models(settings.model_copy(update={"predict_idle_s": 0.5}))
+    models = Models(settings.model_copy(update={"predict_idle_s": 3.0}))
     for key in ("idle", "used"):
         models.predict(key, PLUGIN, [ROW])
 
@@ -94,7 +94,7 @@ def test_a_model_in_use_stays_when_an_idle_one_goes(settings: Settings, loads: l
         models.predict("used", PLUGIN, [ROW])
         return models.loaded == ["used"]
 
-    until(gone, 5)
+    until(gone, 15)
     assert len(loads) == 2
 
 

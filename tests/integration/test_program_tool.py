@@ -23,6 +23,7 @@ from s3 import bucket, listing
 
 from serve_app.context import Context
 from serve_app.counting import RequestCounts
+from serve_app.identities import Identities
 from serve_app.logs import trial_log
 from serve_app.platform import Alone
 from tuners.messages import Batch, Evaluation, Outcome, Stop
@@ -603,9 +604,9 @@ def test_who_follows_a_log_over_a_rotation_sees_its_end(program: Bench, sqlite_s
         write(finished_trial(job, 0, 1.0, log=found.log))
 
     async def follow() -> bytes:
-        here = Context(
-            Settings(), sqlite_store, program.storage, Alone(sqlite_store), RequestCounts(sqlite_store), Registry({})
-        )
+        counts, identities = RequestCounts(sqlite_store), Identities(sqlite_store)
+        around = Alone(sqlite_store)
+        here = Context(Settings(), sqlite_store, program.storage, around, counts, Registry({}), identities)
         return b"".join([data async for data in trial_log(here, open_trial(job, 0), follow=True)])
 
     worker = threading.Thread(target=work)

@@ -139,7 +139,7 @@ class TrainedModelContract(Contract):
             ({"training": {"epochs": 0}}, "training.epochs is 0"),
             ({"data": {"train_path": "../secret.csv"}}, "data.train_path.*leads out"),
             ({"data": {"train_path": "/etc/passwd"}}, "data.train_path.*leads out"),
-            ({"data": {"train_path": "a.csv", "dataset": "sales"}}, "not both"),
+            ({"data": {"train_path": "a.csv", "dataset": "sales"}}, "set one of them to null"),
             (searched(space={"dpeth": [1]}), "dpeth.*depth"),
             (searched(space={"depth": 7}), "depth.*choices"),
             (searched(space={"depth": ["deep"]}), "depth.*integer"),
