@@ -17,6 +17,7 @@ from tuners.messages import Batch, Evaluation, Outcome, Stop
 from tuners.pbt import Population, PopulationOptions, Segment
 from tuners.tools.checkpoints import checkpoint_dir, checkpoint_key, steps
 from tuners.tools.evaluate import evaluate
+from tuners.tools.running import trial_directory
 from tunesmith.domain import CommandTool, Experiment, FunctionTool, Trial, TrialState
 from tunesmith.errors import StorageUnavailable
 from tunesmith.storage import Storage
@@ -353,3 +354,13 @@ def test_nothing_temporary_is_left_of_s3_checkpoints(s3: str, monkeypatch: pytes
     for tool in ("command", "function"):
         Bench(s3.replace("prefix", "temporary"), tool)(1, attempt=2)
     assert os.listdir(tmp_path) == []
+
+
+def test_an_attempt_leaves_the_spare_directory_of_another_worker_where_it_is(tmp_path: Path) -> None:
+    """The other one may take it away at any moment, also while this one looks at what an earlier attempt left."""
+    place = tmp_path / "trial"
+    for name in (".checkpoint.5f0c", ".checkpoint", "checkpoint"):
+        (place / name).mkdir(parents=True)
+    (place / "log.txt").touch()
+    with trial_directory(Storage(str(tmp_path)), "trial") as directory:
+        assert {path.name for path in directory.iterdir()} == {".checkpoint.5f0c", "checkpoint"}

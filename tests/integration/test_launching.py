@@ -157,6 +157,7 @@ class TestQuickStart:
             assert application.ended(application.scenario("a", "Count", dataset="Master data"))["result"] == {"rows": 7}
         assert (script.parent / "application.log").read_text().count("imported") == 1
 
+    @pytest.mark.slow
     def test_after_a_kill_what_ran_and_what_waited_goes_on(self, script: Path) -> None:
         with launched([str(script)], script.parent, port_of(script)) as application:
             application.upload(master_data())

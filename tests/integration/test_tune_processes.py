@@ -134,6 +134,7 @@ def test_two_processes_of_one_name_evaluate_each_point_once(script: Script) -> N
     assert len(script.calls) == 20
 
 
+@pytest.mark.slow
 def test_a_process_that_waits_takes_over_when_the_other_one_is_killed(script: Script) -> None:
     script.write(pause=0.3)
     first = script.start()

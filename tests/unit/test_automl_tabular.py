@@ -128,7 +128,7 @@ def test_with_nothing_held_out_all_rows_are_learnt_from(tmp_path: Path) -> None:
     assert trained.metrics["r2"] > 0
 
 
-@pytest.mark.parametrize("architecture", FAMILIES)
+@pytest.mark.parametrize("architecture", [*FAMILIES[:-1], pytest.param("ensemble", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("template", [Classification, Regression])
 def test_the_same_seed_gives_the_same_metrics(template: type[Template], architecture: str, tmp_path: Path) -> None:
     path = "sample:iris" if template is Classification else "sample:diabetes"

@@ -70,7 +70,7 @@ def test_every_family_learns_from_mixed_columns_and_predicts_from_its_file(
         assert found.probabilities is None
 
 
-@pytest.mark.parametrize("architecture", FAMILIES)
+@pytest.mark.parametrize("architecture", [*FAMILIES[:-1], pytest.param("ensemble", marks=pytest.mark.slow)])
 def test_the_file_predicts_what_the_metrics_were_measured_by(architecture: str, tmp_path: Path) -> None:
     from sklearn.datasets import load_digits  # type: ignore[import-untyped]
 

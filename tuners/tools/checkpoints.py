@@ -212,6 +212,11 @@ _spare: list[Path] = []
 """Empty directories for the next trials: making and removing one takes longer than a short trial on some disks."""
 
 
+def is_spare(path: Path) -> bool:
+    """Whether a directory is a worker's spare one, which it may take away at any moment."""
+    return path.name.startswith(f"{LIVE}.") and path.name != REPLACED
+
+
 def _make(live: Path) -> None:
     """Make an empty directory."""
     with contextlib.suppress(IndexError, OSError):  # what there was may have been removed, or be on another disk

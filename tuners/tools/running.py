@@ -182,13 +182,13 @@ def trial_directory(storage: Storage, key: str) -> Iterator[Path]:
 
 
 def _empty(directory: Path) -> None:
-    """Remove what an earlier attempt left, but the checkpoint that it kept."""
+    """Remove what an earlier attempt left, but the checkpoint that it kept, and what its worker keeps for others."""
     for path in directory.iterdir():
-        if path.is_dir() and not path.is_symlink():
-            if path.name != checkpoints.KEPT:
+        if path.is_symlink() or not path.is_dir():
+            path.unlink(missing_ok=True)
+        elif path.name != checkpoints.KEPT and not checkpoints.is_spare(path):
+            with contextlib.suppress(FileNotFoundError):
                 shutil.rmtree(path)
-        else:
-            path.unlink()
 
 
 def signal_name(number: int) -> str:
