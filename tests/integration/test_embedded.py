@@ -236,9 +236,9 @@ class TestEngine:
         ("later", "names"),
         [
             ({"kpis": []}, []),
-            ({"kpis": [Patience]}, ["Patience"]),
-            ({"kpis": [Most]}, ["Delay"]),
-            ({"algorithms": [Needy]}, []),
+            pytest.param({"kpis": [Patience]}, ["Patience"], marks=pytest.mark.slow),
+            pytest.param({"kpis": [Most]}, ["Delay"], marks=pytest.mark.slow),
+            pytest.param({"algorithms": [Needy]}, [], marks=pytest.mark.slow),
         ],
     )
     def test_a_scenario_that_ended_keeps_its_kpis_in_the_next_configuration(

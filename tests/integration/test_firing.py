@@ -75,7 +75,7 @@ def walk(url: str, chance: random.Random, step: Callable[[], timedelta]) -> None
         store.close()
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_over_four_years_nothing_is_missed_and_nothing_fires_twice(url: str, seed: int) -> None:
     store, chance = open_store(url), random.Random(seed)
     found = {zone: scheduled(store, zone, catch_up="all", overlap="queue") for zone in SCHEDULES}

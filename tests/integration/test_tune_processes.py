@@ -123,6 +123,7 @@ def test_an_interrupted_search_suggests_what_an_undisturbed_one_does(script: Scr
     assert list(dict.fromkeys(script.calls)) == undisturbed.calls
 
 
+@pytest.mark.slow
 def test_two_processes_of_one_name_evaluate_each_point_once(script: Script) -> None:
     script.write(pause=0.3)
     first, second = script.start(), script.start()

@@ -211,6 +211,7 @@ class TestWorkers:
         (row,) = work.rows(experiment, script=LOSS)
         assert (row["number"], row["attempt"], row["state"]) == (0, 2, "complete")
 
+    @pytest.mark.slow
     def test_a_worker_that_slept_through_its_lease_ends_its_command_and_changes_nothing(
         self, make: Make, work: Work
     ) -> None:
