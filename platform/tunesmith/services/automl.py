@@ -117,12 +117,9 @@ def _check_data(tx: Tx, data: DataSection, root: Path) -> str | None:
         return None
     with _naming("data.session"):
         session = tx.session(data.session) if data.session else sessions.ensure(tx)
-    dataset = next((found for found in tx.datasets(session.id) if found.key == data.dataset), None)
-    if dataset is None:
-        keys = [found.key for found in tx.datasets(session.id)]
-        near, has = nearest(data.dataset, keys), ", ".join(keys) or "none"
-        message = f"data.dataset: the session has no dataset {data.dataset!r}{near}; it has {has}"
-        raise InvalidConfig(message, field="data.dataset", value=data.dataset)
+    known = {found.key: found for found in tx.datasets(session.id)}
+    _check_there("data.dataset", "the session has no dataset", data.dataset, list(known))
+    dataset = known[data.dataset]
     for key in ("table", "val_table"):
         _check_table(f"data.{key}", getattr(data, key), [table.name for table in dataset.tables], key == "table")
     return dataset.files
@@ -140,9 +137,13 @@ def _naming(field: str) -> Iterator[None]:
 def _check_table(field: str, name: str | None, known: list[str], needed: bool) -> None:
     if name is None and (not needed or len(known) == 1):
         return
-    tables = ", ".join(known) or "none"
     if name is None:
+        tables = ", ".join(known) or "none"
         raise InvalidConfig(f"{field}: the dataset has several tables ({tables}); name one", field=field)
+    _check_there(field, "the dataset has no table", name, known)
+
+
+def _check_there(field: str, lacking: str, name: str, known: list[str]) -> None:
     if name not in known:
-        message = f"{field}: the dataset has no table {name!r}{nearest(name, known)}; it has {tables}"
+        message = f"{field}: {lacking} {name!r}{nearest(name, known)}; it has {', '.join(known) or 'none'}"
         raise InvalidConfig(message, field=field, value=name)

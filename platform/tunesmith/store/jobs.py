@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Row, bindparam, insert, literal, select, tuple_, update
+from sqlalchemy import ColumnElement, Row, bindparam, insert, select, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from tunesmith.domain import (
@@ -23,11 +22,11 @@ from tunesmith.domain import (
     TrialState,
     utcnow,
 )
-from tunesmith.domain.page import decode_cursor, encode_cursor
-from tunesmith.errors import ExperimentNotFound, InvalidCursor, JobActive, JobNotFound, StateForbids
+from tunesmith.errors import ExperimentNotFound, JobActive, JobNotFound, StateForbids
 from tunesmith.store.following import FollowingQueries
+from tunesmith.store.queries import newest_first, page_of
 from tunesmith.store.rows import JOB_COLUMNS, given, job_of, new
-from tunesmith.store.tables import CleanText, UTCTime, experiments, jobs, trials
+from tunesmith.store.tables import experiments, jobs, trials
 from tunesmith.store.trials import UNFINISHED, TrialQueries
 
 # Built once, for every request asks these (see experiments.py).
@@ -124,19 +123,13 @@ class JobQueries(FollowingQueries, TrialQueries):
         experiment_id: int | None = None,
     ) -> Page[Job]:
         """A page of jobs in the given states (all by default), newest first. Raises InvalidCursor."""
-        query = select(*JOB_COLUMNS).order_by(jobs.c.queued_at.desc(), jobs.c.id.desc()).limit(limit + 1)
+        query = newest_first(select(*JOB_COLUMNS), jobs.c.queued_at, jobs.c.id, cursor, limit)
         if states is not None:
             query = query.where(jobs.c.state.in_([state.value for state in states]))
         if experiment_id is not None:
             query = query.where(jobs.c.experiment_id == experiment_id)
-        if cursor:
-            moment, job_id = _job_cursor(cursor)
-            edge = tuple_(literal(moment, UTCTime), literal(job_id, CleanText))
-            query = query.where(tuple_(jobs.c.queued_at, jobs.c.id) < edge)
-        rows = self.connection.execute(query).all()
-        found = [job_of(row) for row in rows[:limit]]
-        more = len(rows) > limit
-        return Page(found, encode_cursor(found[-1].queued_at.isoformat(), found[-1].id) if more else None)
+        found = list(map(job_of, self.connection.execute(query)))
+        return page_of(found, limit, lambda job: (job.queued_at, job.id))
 
     def move_job(self, job_id: str, to: JobState, allowed: Collection[JobState], **changes: Any) -> Job:
         """Move a job to another state, from one of the allowed ones.
@@ -278,11 +271,3 @@ class JobQueries(FollowingQueries, TrialQueries):
         # Whoever makes a job active holds the experiment's row, so this look is safe, and the unique key never blocks.
         if (other := self.active_job(experiment_id)) is not None:
             raise JobActive(job_id=other.id)
-
-
-def _job_cursor(cursor: str) -> tuple[datetime, str]:
-    moment, job_id = decode_cursor(cursor, str, str)
-    try:
-        return datetime.fromisoformat(moment).astimezone(UTC), job_id
-    except (ValueError, OverflowError) as error:
-        raise InvalidCursor(cursor=cursor) from error

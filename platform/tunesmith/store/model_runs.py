@@ -63,7 +63,7 @@ class ModelRunQueries(Queries):
         limit: int = 50,
     ) -> Page[ModelRun]:
         """A page of runs, newest first: of a model, with jobs in these states, of somebody. Raises InvalidCursor."""
-        query = newest_first(WHOLE, model_runs, cursor, limit)
+        query = newest_first(WHOLE, model_runs.c.created_at, model_runs.c.id, cursor, limit)
         if model_id is not None:
             query = query.where(model_runs.c.model_id == model_id)
         if states is not None:

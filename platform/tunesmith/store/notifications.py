@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
-from sqlalchemy import Row, bindparam, delete, insert, literal, select, tuple_, update
+from sqlalchemy import Row, bindparam, delete, insert, select, update
 
 from tunesmith.domain import Job, Page, TrainingStatus, utcnow
 from tunesmith.domain.backoff import backoff_s
 from tunesmith.domain.notification import Notification, NotificationState, Rule, StatusChange
-from tunesmith.domain.page import decode_cursor, encode_cursor
-from tunesmith.errors import InvalidCursor, NotificationNotFound, StateForbids
-from tunesmith.store.queries import Queries
-from tunesmith.store.tables import CleanText, Json, UTCTime, notifications, status_changes, training_jobs
+from tunesmith.errors import NotificationNotFound, StateForbids
+from tunesmith.store.queries import Queries, newest_first, page_of
+from tunesmith.store.tables import Json, UTCTime, notifications, status_changes, training_jobs
 
 MAX_ATTEMPTS = 8
 """Tries of a notification before it is given up."""
@@ -119,17 +118,12 @@ class NotificationQueries(Queries):
         self, state: NotificationState | None = None, cursor: str | None = None, limit: int = 100
     ) -> Page[Notification]:
         """A page of those in a state (all by default), newest first. Raises InvalidCursor."""
-        place = tuple_(notifications.c.created_at, notifications.c.id)
-        query = select(*COLUMNS).order_by(notifications.c.created_at.desc(), notifications.c.id.desc()).limit(limit + 1)
+        here = (notifications.c.created_at, notifications.c.id)
+        query = newest_first(select(*COLUMNS), *here, cursor, limit)
         if state is not None:
             query = query.where(notifications.c.state == state.value)
-        if cursor:
-            moment, notification_id = _edge(cursor)
-            query = query.where(place < tuple_(literal(moment, UTCTime), literal(notification_id, CleanText)))
-        rows = self.connection.execute(query).all()
-        found = [_notification(row) for row in rows[:limit]]
-        more = len(rows) > limit
-        return Page(found, encode_cursor(found[-1].created_at.isoformat(), found[-1].id) if more else None)
+        found = list(map(_notification, self.connection.execute(query)))
+        return page_of(found, limit, lambda one: (one.created_at, one.id))
 
     def resend_notification(self, notification_id: str) -> Notification:
         """Let a dead one be tried anew, under its id.
@@ -157,14 +151,6 @@ def _documents(one: Notification) -> dict[str, object]:
 
 def _notification(row: Row[tuple[object, ...]]) -> Notification:
     return Notification.model_validate(dict(zip(FIELDS, row, strict=True)))
-
-
-def _edge(cursor: str) -> tuple[datetime, str]:
-    moment, notification_id = decode_cursor(cursor, str, str)
-    try:
-        return datetime.fromisoformat(moment).astimezone(UTC), notification_id
-    except (ValueError, OverflowError) as error:
-        raise InvalidCursor(cursor=cursor) from error
 
 
 def status_change(

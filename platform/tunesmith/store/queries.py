@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Select, Table, literal, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, Table, literal, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tunesmith.domain import Page
@@ -41,22 +41,23 @@ class Queries:
             self.connection.execute(query.with_for_update(key_share=True))
 
 
-def newest_first(query: Select[Any], table: Table, cursor: str | None, limit: int) -> Select[Any]:
-    """A page of a list by `created_at` and `id`, with one row more where there is a next one. Raises InvalidCursor."""
-    here = tuple_(table.c.created_at, table.c.id)
-    page = query.order_by(table.c.created_at.desc(), table.c.id.desc()).limit(limit + 1)
+def newest_first(
+    query: Select[Any], moment: ColumnElement[datetime], key: ColumnElement[str], cursor: str | None, limit: int
+) -> Select[Any]:
+    """A page of a list by a moment and an id, with one row more where there is a next one. Raises InvalidCursor."""
+    page = query.order_by(moment.desc(), key.desc()).limit(limit + 1)
     if not cursor:
         return page
-    moment, last = decode_cursor(cursor, str, str)
+    text, last = decode_cursor(cursor, str, str)
     try:
-        edge = datetime.fromisoformat(moment).astimezone(UTC)
+        edge = datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise InvalidCursor(cursor=cursor) from error
-    return page.where(here < tuple_(literal(edge, UTCTime), literal(last, CleanText)))
+    return page.where(tuple_(moment, key) < tuple_(literal(edge, UTCTime), literal(last, CleanText)))
 
 
 def page_of(found: Sequence[T], limit: int, key: Callable[[T], tuple[datetime, str]]) -> Page[T]:
-    """The page that `newest_first` found; `key`: an item's `created_at` and `id`."""
+    """The page that `newest_first` found; `key`: an item's moment and id."""
     if len(found) <= limit:
         return Page(list(found), None)
     moment, last = key(found[limit - 1])

@@ -77,7 +77,7 @@ class TrainedModelQueries(RemovalQueries):
         limit: int = 50,
     ) -> Page[TrainedModel]:
         """A page, newest first: with trainings in these states, of a template. Raises InvalidCursor."""
-        query = newest_first(WHOLE, trained_models, cursor, limit)
+        query = newest_first(WHOLE, trained_models.c.created_at, trained_models.c.id, cursor, limit)
         if states is not None:
             query = query.where(jobs.c.state.in_([state.value for state in states]))
         if template is not None:

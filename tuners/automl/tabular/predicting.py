@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
 
 from tuners.automl.data.cells import as_category, as_number
 from tuners.automl.tabular import files
@@ -16,9 +15,6 @@ from tuners.automl.tabular.rows import as_text
 from tunesmith.automl import Facts, Feature, Predictions
 from tunesmith.errors import InvalidData
 from tunesmith.scenarios.parameters import nearest, shown
-
-FEW = 10_000
-"""Rows up to which one thread is faster than waking the others."""
 
 WANTED = {"number": "a number", "boolean": "true or false", "time": "a time (ISO 8601)", "category": "a text"}
 """What a cell of a feature has to be."""
@@ -32,15 +28,13 @@ class TablePredictor:
         self._features = {feature.name: feature for feature in facts.features}
         self._target, self._classes = facts.target, facts.classes
         self._dtype = float if all(feature.kind != "category" for feature in facts.features) else object
-        self._threads = ThreadpoolController()
 
     def predict(self, rows: Sequence[Mapping[str, Any]]) -> Predictions:
         """See Predictor."""
         if not rows:
             return Predictions([], None if self._classes is None else [])
         cells = np.array([self._row(number, row) for number, row in enumerate(rows, 1)], dtype=self._dtype)
-        with self._threads.limit(limits=1 if len(rows) <= FEW else None, user_api="openmp"):
-            return self._numbers(cells) if self._classes is None else self._chances(cells)
+        return self._numbers(cells) if self._classes is None else self._chances(cells)
 
     def _numbers(self, cells: NDArray[Any]) -> Predictions:
         return Predictions(self._model.predict(cells).tolist())

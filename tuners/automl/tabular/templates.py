@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from tuners.automl.tabular import spaces
 from tuners.automl.tabular.sections import ClassificationConfig, LinearConfig, RegressionConfig
@@ -60,57 +61,48 @@ class Linear(_Tabular):
         return ({"penalty": "l2", "alpha": 1.0, "l1_ratio": 0.5},)
 
 
-class Classification(_Tabular):
+class _OfFamilies(_Tabular):
+    """What the templates with a choice of families have in common."""
+
+    families = FAMILIES
+    cross_validates = True
+    task: ClassVar[spaces.Task]
+    """What they predict."""
+
+    def train(self, config: ClassificationConfig | RegressionConfig, data: Source, run: Run) -> Trained:
+        """See Template."""
+        from tuners.automl.tabular.training import train
+
+        return train(config, data, run, self.task)
+
+    @classmethod
+    def space(cls, config: ClassificationConfig | RegressionConfig) -> Sequence[Parameter]:
+        """See Template."""
+        return spaces.space_of(cls.task)
+
+    @classmethod
+    def first_points(cls, config: ClassificationConfig | RegressionConfig) -> Sequence[Mapping[str, Scalar]]:
+        """See Template."""
+        return spaces.first_points(cls.task)
+
+
+class Classification(_OfFamilies):
     """Classes from the columns of a table."""
 
     name = "classification"
     title = "Predicts a class from the columns of a table, by gradient boosting or one of seven other families."
     Config = ClassificationConfig
-    families = FAMILIES
+    task = "classification"
     metric = "accuracy"
     metrics = (*LOSSES, *OF_CLASSES)
-    cross_validates = True
-
-    def train(self, config: ClassificationConfig, data: Source, run: Run) -> Trained:
-        """See Template."""
-        from tuners.automl.tabular.training import train
-
-        return train(config, data, run, "classification")
-
-    @classmethod
-    def space(cls, config: ClassificationConfig) -> Sequence[Parameter]:
-        """See Template."""
-        return spaces.space_of("classification")
-
-    @classmethod
-    def first_points(cls, config: ClassificationConfig) -> Sequence[Mapping[str, Scalar]]:
-        """See Template."""
-        return spaces.first_points("classification")
 
 
-class Regression(_Tabular):
+class Regression(_OfFamilies):
     """Numbers from the columns of a table."""
 
     name = "regression"
     title = "Predicts a number from the columns of a table, by gradient boosting or one of seven other families."
     Config = RegressionConfig
-    families = FAMILIES
+    task = "regression"
     metric = "r2"
     metrics = (*LOSSES, *OF_NUMBERS)
-    cross_validates = True
-
-    def train(self, config: RegressionConfig, data: Source, run: Run) -> Trained:
-        """See Template."""
-        from tuners.automl.tabular.training import train
-
-        return train(config, data, run, "regression")
-
-    @classmethod
-    def space(cls, config: RegressionConfig) -> Sequence[Parameter]:
-        """See Template."""
-        return spaces.space_of("regression")
-
-    @classmethod
-    def first_points(cls, config: RegressionConfig) -> Sequence[Mapping[str, Scalar]]:
-        """See Template."""
-        return spaces.first_points("regression")
