@@ -89,9 +89,10 @@ class TestCsv:
     def test_as_many_words_as_numbers_are_categories(self, training: Training) -> None:
         assert training.csv("a,b\n" + "1,2\n" * 30 + "x,1\n" * 30).load().kinds == {"a": "category"}
 
-    def test_a_row_that_is_too_long(self, training: Training) -> None:
-        error = refused(training.csv("a,b\n1,2\n" + f'"{"x" * 10_000_000}",1\n'))
-        assert "a row is longer than 4,194,304 bytes" in error.message
+    @pytest.mark.parametrize("size", [10_000_000, 20_000_000])
+    def test_a_row_that_is_too_long(self, training: Training, size: int) -> None:
+        error = refused(training.csv("a,b\n1,2\n" + f'"{"x" * size}",1\n3,4\n'))
+        assert "line 3: the row that begins here is longer than 4,194,304 bytes" in error.message
 
 
 class TestColumns:

@@ -86,18 +86,19 @@ class CsvPart(Part):
         if "Empty CSV" in str(error):  # blank lines only
             raise invalid(self.name, "the file holds the columns' names, and no rows") from error
         width, separator = len(self.columns), self._layout.separator
+        longest = (0, 0)
         try:
             for line, cells in self._rows():
                 if len(cells) != width:
                     raise invalid_width(self.name, line, len(cells), width, separator) from error
+                longest = max(longest, (sum(map(len, cells)), line))
         except UnicodeDecodeError:
             raise not_utf8(self.name, self._undecoded()) from error
-        except csv.Error as reason:
-            raise self._too_long(reason) from error
-        raise self._too_long(error) from error
+        raise self._too_long(longest[1]) from error
 
-    def _too_long(self, reason: Exception) -> InvalidData:
-        return invalid(self.name, f"a row is longer than {BLOCK:,} bytes, or a quote in it never closed ({reason})")
+    def _too_long(self, line: int) -> InvalidData:
+        problem = f"the row that begins here is longer than {BLOCK:,} bytes, or a quote in it never closed"
+        return invalid_line(self.name, line, problem)
 
     def _rows(self) -> Iterator[tuple[int, list[str]]]:
         """Every row with the line that it begins in; blank lines are no rows."""
@@ -105,12 +106,15 @@ class CsvPart(Part):
         with self._open() as stream, io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as lines:
             reader = csv.reader(lines, delimiter=self._layout.separator)
             line, header = 1, True
-            for cells in reader:
-                if any(cells) and header:
-                    header = False
-                elif cells:
-                    yield line, cells
-                line = reader.line_num + 1
+            try:
+                for cells in reader:
+                    if any(cells) and header:
+                        header = False
+                    elif cells:
+                        yield line, cells
+                    line = reader.line_num + 1
+            except csv.Error as reason:  # a cell of more than LARGEST_CELL
+                raise self._too_long(line) from reason
 
     def _undecoded(self) -> int:
         """The first line that is no UTF-8."""
