@@ -20,7 +20,7 @@ import pytest
 from running import PASSWORD, Platform, until
 
 from tunesmith import AutoMLClient
-from tunesmith.errors import ModelNotFound
+from tunesmith.errors import ModelNotFound, TunesmithError
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "tests" / "data" / "automl_document.md").read_text()
@@ -148,6 +148,19 @@ def test_the_example_runs_as_its_header_says(bash: Callable[..., str], platform:
     (predicted,) = re.findall(r"^predicted: \[(.+)\]$", told, re.MULTILINE)
     worse, better = map(float, predicted.split(", "))
     assert 50 < better < worse < 300
+
+
+def test_a_training_reads_s3_in_its_worker(client: AutoMLClient, platform: Platform, s3: Any) -> None:
+    s3.create_bucket(Bucket="training")
+    s3.upload_file(str(platform.data_dir / "training" / "train.csv"), "training", "moons/train.csv")
+
+    def train(path: str) -> Mapping[str, Any]:
+        config = {"model": {"type": "linear", "task": "classification"}, "data": {"train_path": path}}
+        return client.wait(client.train(config)["model_id"], 120)
+
+    assert quality(train("s3://training/moons/train.csv")["metrics"]) == quality(train("train.csv")["metrics"])
+    with pytest.raises(TunesmithError, match=r"s3://training/moons/none.csv: there is no such object; check bucket"):
+        train("s3://training/moons/none.csv")
 
 
 def test_a_search_over_families_is_an_experiment_whose_best_trial_becomes_the_model(client: AutoMLClient) -> None:

@@ -1,4 +1,4 @@
-"""The examples run as their headers say, on a platform that was started as the README says."""
+"""The examples run as their headers say."""
 
 from __future__ import annotations
 
@@ -10,21 +10,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
-from running import until
+from running import Platform, until
 
 from tunesmith import Client
-from tunesmith.client import RunFile, read_run_file
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 TUNESMITH = str(Path(sys.executable).with_name("tunesmith"))
-KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1"}
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -40,71 +36,43 @@ def run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess
     return subprocess.run([str(word) for word in command], env=env, capture_output=True, text=True, timeout=200)
 
 
-@pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
-    """The URL of a local S3 service."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    try:
-        yield f"http://{host}:{port}"
-    finally:
-        server.stop()
-
-
-@pytest.fixture(scope="module")
-def platform(s3: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunFile]:
-    data = tmp_path_factory.mktemp("examples") / "data"
-    started = run(TUNESMITH, "up", "--detach", "--port", "0", "--data-dir", data, AWS_ENDPOINT_URL=s3, **KEYS)
-    try:
-        assert started.returncode == 0, started.stdout + started.stderr
-        running = read_run_file(data / "run.json")
-        assert running is not None
-        yield running
-    finally:
-        run(TUNESMITH, "down", "--data-dir", data)
-
-
-def test_the_sleep_example_finds_the_shortest_sleep_by_grid(platform: RunFile) -> None:
-    ended = run(EXAMPLES / "sleep_example" / "run.sh", "grid", TUNESMITH_URL=platform.url, POLL_S="0.2")
+def test_the_sleep_example_finds_the_shortest_sleep_by_grid(shared: Platform) -> None:
+    ended = run(EXAMPLES / "sleep_example" / "run.sh", "grid", TUNESMITH_URL=shared.url, POLL_S="0.2")
     assert ended.returncode == 0, ended.stderr
     best = json.loads(ended.stdout.partition("best:\n")[2])
     assert [config["value"] for config in best["parameter_configs"]] == [1, 1]
     assert 2 <= best["outcome"] < 3
 
 
-def test_the_sleep_example_runs_with_bayesopt(platform: RunFile) -> None:
-    ended = run(EXAMPLES / "sleep_example" / "run.sh", TUNESMITH_URL=platform.url, POLL_S="0.2")
+def test_the_sleep_example_runs_with_bayesopt(shared: Platform) -> None:
+    ended = run(EXAMPLES / "sleep_example" / "run.sh", TUNESMITH_URL=shared.url, POLL_S="0.2")
     assert ended.returncode == 0, ended.stderr
     assert "finished: 4 of 4 trials" in ended.stdout
 
 
-def test_the_curl_script_says_what_the_service_refuses(platform: RunFile, tmp_path: Path) -> None:
+def test_the_curl_script_says_what_the_service_refuses(shared: Platform, tmp_path: Path) -> None:
     body = tmp_path / "experiment.json"
     body.write_text(json.dumps({"tool_name": "x", "parameters": [{"name": "a", "minimum": 2, "maximum": 1}]}))
-    ended = run(EXAMPLES / "curl" / "run.sh", body, TUNESMITH_URL=platform.url)
+    ended = run(EXAMPLES / "curl" / "run.sh", body, TUNESMITH_URL=shared.url)
     assert ended.returncode != 0
     assert "answered 400" in ended.stderr
 
 
-def test_the_client_script_gets_near_a_minimum(platform: RunFile) -> None:
-    ended = run(sys.executable, EXAMPLES / "client" / "optimize.py", TUNESMITH_URL=platform.url)
+def test_the_client_script_gets_near_a_minimum(shared: Platform) -> None:
+    ended = run(sys.executable, EXAMPLES / "client" / "optimize.py", TUNESMITH_URL=shared.url)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.count("trial ") == 30
     (loss,) = re.findall(r"^best: loss (\S+) at", ended.stdout, re.MULTILINE)
     assert float(loss) < 40
 
 
-def test_the_s3_example_stages_its_input_and_its_results(platform: RunFile, s3: str) -> None:
-    store = boto3.client(
-        "s3", endpoint_url=s3, aws_access_key_id="testing", aws_secret_access_key="testing", region_name="us-east-1"
-    )
-    store.create_bucket(Bucket="example")
-    store.upload_file(str(shutil.which("bash")), "example", "in/input.bin")
+def test_the_s3_example_stages_its_input_and_its_results(shared: Platform, s3: Any) -> None:
+    s3.create_bucket(Bucket="example")
+    s3.upload_file(str(shutil.which("bash")), "example", "in/input.bin")
     script = EXAMPLES / "s3_staging" / "run.py"
-    ended = run(sys.executable, script, TUNESMITH_URL=platform.url, S3_URL="s3://example/in")
+    ended = run(sys.executable, script, TUNESMITH_URL=shared.url, S3_URL="s3://example/in")
     assert ended.returncode == 0, ended.stderr
-    results = store.list_objects_v2(Bucket="example", Prefix="in/results/")["Contents"]
+    results = s3.list_objects_v2(Bucket="example", Prefix="in/results/")["Contents"]
     sizes = {found["Key"].rpartition("/")[2]: found["Size"] for found in results}
     assert set(sizes) == {"1.gz", "5.gz", "9.gz"}
     assert re.search(r"^best: level 9, ", ended.stdout, re.MULTILINE)
@@ -117,23 +85,23 @@ def readme_block(language: str) -> str:
     return str(re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)[0])
 
 
-def test_the_ten_lines_of_the_readme_run(platform: RunFile) -> None:
-    ended = run(sys.executable, "-c", readme_block("python"), TUNESMITH_URL=platform.url)
+def test_the_ten_lines_of_the_readme_run(shared: Platform) -> None:
+    ended = run(sys.executable, "-c", readme_block("python"), TUNESMITH_URL=shared.url)
     assert ended.returncode == 0, ended.stderr
     assert "level" in ended.stdout
 
 
-def test_the_command_line_of_the_readme_runs_and_finds_the_same_experiment(platform: RunFile, tmp_path: Path) -> None:
+def test_the_command_line_of_the_readme_runs_and_finds_the_same_experiment(shared: Platform, tmp_path: Path) -> None:
     file = tmp_path / "gzip.yaml"
     file.write_text(readme_block("yaml"))
-    ended = run(TUNESMITH, "submit", file, "--optimizer", "tpe:n_iter=20", "--wait", TUNESMITH_URL=platform.url)
+    ended = run(TUNESMITH, "submit", file, "--optimizer", "tpe:n_iter=20", "--wait", TUNESMITH_URL=shared.url)
     assert ended.returncode == 0, ended.stderr
-    with Client(platform.url) as client:
+    with Client(shared.url) as client:
         assert len([found for found in client.experiments() if found.info.name == "gzip"]) == 1
 
 
 @pytest.mark.slow
-def test_the_demo_runs_beside_another_platform_and_leaves_nothing(platform: RunFile, tmp_path: Path) -> None:
+def test_the_demo_runs_beside_another_platform_and_leaves_nothing(shared: Platform, tmp_path: Path) -> None:
     demo = EXAMPLES / "compression" / "demo.py"
     ended = run(sys.executable, demo, DEMO_TRIALS="12", TMPDIR=str(tmp_path), COLUMNS="120")
     assert ended.returncode == 0, ended.stdout + ended.stderr
@@ -144,7 +112,8 @@ def test_the_demo_runs_beside_another_platform_and_leaves_nothing(platform: RunF
     assert not processes_of(tmp_path)
 
 
-@pytest.mark.parametrize("reached", ["a file of", pytest.param("trials of codec", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("reached", ["a file of", "trials of codec"])
 def test_the_demo_stops_what_it_started_on_ctrl_c(reached: str, tmp_path: Path) -> None:
     command = [sys.executable, "-u", str(EXAMPLES / "compression" / "demo.py")]
     env = clean_environment() | {"DEMO_TRIALS": "2000", "TMPDIR": str(tmp_path)}

@@ -6,7 +6,7 @@ import json
 import os
 import secrets
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx2
@@ -24,17 +24,9 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield name
 
 
-@pytest.fixture(scope="module")
-def platform(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    assert image
-    settings = {"TUNESMITH_CONTAINER_ENGINE": ENGINE, "TUNESMITH_CONTAINER_OPTIONS": json.dumps(OPTIONS)}
-    with Platform(tmp_path_factory.mktemp("containers") / "data", TUNESMITH_NUM_CPUS="2", **settings) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def http(platform: Platform) -> httpx2.Client:
-    return httpx2.Client(base_url=platform.url, timeout=30)
+@pytest.fixture
+def http(shared: Platform) -> httpx2.Client:
+    return httpx2.Client(base_url=shared.url, timeout=30)
 
 
 def create(http: httpx2.Client, image: str, script: str, **fields: Any) -> str:
@@ -72,22 +64,41 @@ def test_an_image_that_is_not_there_fails_with_its_name(http: httpx2.Client) -> 
     assert "localhost/no-such-image:1" in failed["error_message"]
 
 
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("ray::Runner", "raylet/raylet")]
+VICTIMS = ["cancel", "ray::TrialWorker", pytest.param("ray::Runner", marks=pytest.mark.slow)]
 
 
-@pytest.mark.parametrize("victim", ["cancel", "ray::TrialWorker", *SLOW])
-def test_no_container_is_left(platform: Platform, http: httpx2.Client, image: str, victim: str) -> None:
-    job_id = create(http, image, "echo on; sleep 600", max_retries=0)
-    (name,) = until(lambda: containers(job_id) if "on" in http.get(f"/jobs/{job_id}/logs").text else [])
+@pytest.mark.parametrize("victim", VICTIMS)
+def test_no_container_is_left(shared: Platform, http: httpx2.Client, image: str, victim: str) -> None:
+    job_id, name = started(http, image)
     if victim == "cancel":
         assert http.post(f"/jobs/{job_id}/cancel").status_code == 200
     else:
-        pids = platform.pids(victim)
-        assert pids
-        for pid in pids:
-            os.kill(pid, signal.SIGKILL)
+        kill(shared, victim)
     until(lambda: name not in containers(job_id), 60)
     if victim == "ray::Runner":  # it goes on by itself, in another container
         until(lambda: containers(job_id), 60)
         assert http.post(f"/jobs/{job_id}/cancel").status_code == 200
         until(lambda: not containers(job_id), 60)
+
+
+@pytest.mark.slow
+def test_no_container_is_left_when_the_node_is_lost(start: Callable[..., Platform], image: str) -> None:
+    settings = {"TUNESMITH_CONTAINER_ENGINE": ENGINE, "TUNESMITH_CONTAINER_OPTIONS": json.dumps(OPTIONS)}
+    platform = start(TUNESMITH_NUM_CPUS="2", **settings)
+    job_id, name = started(httpx2.Client(base_url=platform.url, timeout=30), image)
+    kill(platform, "raylet/raylet")
+    until(lambda: name not in containers(job_id), 60)
+
+
+def started(http: httpx2.Client, image: str) -> tuple[str, str]:
+    """A job that runs, and its container."""
+    job_id = create(http, image, "echo on; sleep 600", max_retries=0)
+    (name,) = until(lambda: containers(job_id) if "on" in http.get(f"/jobs/{job_id}/logs").text else [])
+    return job_id, name
+
+
+def kill(platform: Platform, victim: str) -> None:
+    pids = platform.pids(victim)
+    assert pids
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
