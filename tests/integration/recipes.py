@@ -62,6 +62,8 @@ class Creep(tunesmith.Template):
 
     def train(self, config: CreepConfig, data: Source, run: Run) -> Trained:
         table = data.load()
+        if config.model.architecture == "median" and len(table.target) < 3:
+            raise InvalidData("a median wants three rows")
         target = float(getattr(table.target, config.model.architecture)())
         start: dict[str, Any] = {"epoch": 0, "guess": 0.0, "attempts": 0}
         state = start if run.state is None else json.loads(run.state)

@@ -264,6 +264,9 @@ def test_what_is_wrong_with_the_data_fails_the_training(api: httpx2.Client, sett
     Path(settings.training_root, "empty.csv").write_text("")
     assert "empty.csv" in wait(api, train(api, data={"train_path": "empty.csv"}))["error"]
     assert "prcie" in wait(api, train(api, data={"target": "prcie"}))["error"]
+    Path(settings.training_root, "two.csv").write_text("".join(HOUSES.splitlines(True)[:3]))
+    few = wait(api, train(api, data={"train_path": "two.csv"}, model={"architecture": "median"}))
+    assert "two.csv: a median wants three rows" in few["error"]
     early = api.post(f"/v1/models/{found['model_id']}/predict", json={"rows": [{}]})
     assert early.status_code == 409
     assert "hosues.csv" in early.json()["error"]

@@ -7,7 +7,8 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from tuners.hosting.algorithms import load
 from tuners.hosting.measuring import measured
 from tuners.hosting.tasks import TaskFailed, TrainTask, Voice
 from tunesmith.automl import Config, Template
-from tunesmith.errors import StorageUnavailable, TunesmithError
+from tunesmith.errors import InvalidData, StorageUnavailable, TunesmithError
 from tunesmith.storage import Storage
 
 STATE = "checkpoint/state.bin"
@@ -42,7 +43,7 @@ def run(task: TrainTask, voice: Voice) -> dict[str, float]:
     under_way = TrainRun(task, template, config, voice)
     voice.begin()
     under_way.tell_again()
-    with measured() as metrics, threadpool_limits(under_way.threads):
+    with measured() as metrics, threadpool_limits(under_way.threads), _naming(config):
         trained = template().train(config, source, under_way)
     under_way.say("saving the model")
     artifacts.write(Path(task.directory), template, task.plugin, config, trained)
@@ -126,6 +127,18 @@ class TrainRun:
             self._told.popleft()
         told = [one for _, told in self._told for one in told]
         return json.dumps({"ran_s": time.monotonic() - self._began, "told": told}).encode()
+
+
+@contextmanager
+def _naming(config: Config) -> Iterator[None]:
+    """Name the data in what a template says of them, where it does not name a file itself."""
+    try:
+        yield
+    except InvalidData as error:
+        if "file" in error.details:
+            raise
+        name = config.data.train_path or config.data.dataset
+        raise InvalidData(f"{name}: {error.message}", **{"file": name, "column": None, **error.details}) from error
 
 
 def _template(task: TrainTask) -> type[Template]:
