@@ -35,6 +35,8 @@ def refusal(
     status = status or error.status
     if status == 401:
         headers = {"WWW-Authenticate": "Bearer", **(headers or {})}
+    if status == 408:
+        headers = {"Connection": "close", **(headers or {})}  # the rest of the body is not waited for
     if status in (429, 503):
         wait_s = error.details.get("retry_after_s", RETRY_AFTER_S)
         headers = {"Retry-After": str(wait_s), **(headers or {})}

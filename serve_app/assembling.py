@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute, compile_path
 
 from serve_app import errors, openapi
 from serve_app.context import Context
+from serve_app.guarding import guarded
 from serve_app.limits import BodyLimit
 from serve_app.prefixes import PREFIX
 from tunesmith import __version__
@@ -26,8 +27,15 @@ def assemble(
     title: str = "tunesmith",
     description: str = openapi.DESCRIPTION,
     prefix: str = PREFIX,
+    secured: bool = True,
 ) -> FastAPI:
-    """An application of these routes; those below PREFIX lie below `prefix` in it."""
+    """An application of these routes; those below PREFIX lie below `prefix` in it.
+
+    Each refuses who may not use it, so `Authentication` has to stand before it; `secured`: its document says so.
+
+    Raises:
+        InvalidSettings: `access.ACCESS` does not say who may use a route.
+    """
     app = FastAPI(
         title=title,
         version=__version__,
@@ -39,9 +47,10 @@ def assemble(
     )
     app.state.context, app.state.prefix = here, prefix
     # Not `include_router`, whose matching in two passes takes a third of a request's time.
-    app.router.routes.extend(route if prefix == PREFIX else _moved(route, prefix) for route in routes)
+    behind = [guarded(route, here.identities) for route in (*app.router.routes, *routes)]
+    app.router.routes[:] = behind if prefix == PREFIX else [_moved(route, prefix) for route in behind]
     errors.install(app)
-    openapi.install(app)
+    openapi.install(app, secured)
     limits = here.settings
     app.add_middleware(BodyLimit, max_bytes=limits.max_body_bytes, max_upload_bytes=limits.max_upload_bytes)
     return app

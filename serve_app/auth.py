@@ -8,96 +8,117 @@ under another host name (DNS rebinding) are refused.
 from __future__ import annotations
 
 import hmac
-from typing import Annotated
 from urllib.parse import urlsplit
 
-from fastapi import Depends, Request
+from fastapi import Request
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from serve_app.access import OPEN
 from serve_app.answers import refusal
-from serve_app.context import Here
 from serve_app.identities import Identities
-from tunesmith.domain.identity import ANONYMOUS, STATIC_KEY
-from tunesmith.errors import DatabaseUnavailable, Forbidden, Unauthenticated
+from serve_app.signing_in.cookies import Cookies
+from serve_app.signing_in.pages import to_login
+from tunesmith.domain import Principal
+from tunesmith.domain.identity import NOBODY
+from tunesmith.errors import Forbidden, Unauthenticated, Unavailable, WorkspaceNotFound
 
-OPEN = frozenset({"/health", "/ready"})
-"""Paths that a probe may see, whoever it is."""
-SIGN_IN = "/v1/auth/token"
-"""Where a token is got, so that none is needed."""
 STRICT = "/v1/"
 """Below it, a token that is none is refused also where none is needed."""
+WORKSPACE = "x-workspace"
+"""The header that names the workspace of a request; without it, it is the user's own."""
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 MISSING = "Send a token of POST /v1/auth/token, or the platform's key, as `Authorization: Bearer` or `X-API-Key`."
 UNKNOWN = "The token or key is unknown, expired or revoked; POST /v1/auth/token gives a new token."
 
 
-def principal(request: Request) -> str:
-    """Who asks: a user's name, `api-key` for whoever holds the platform's key, or `anonymous`."""
-    return str(getattr(request.state, "principal", ANONYMOUS))
+def principal(request: Request) -> Principal:
+    """Who asks, and what that one may do in the workspace that the request is about."""
+    found: Principal = request.state.principal
+    return found
 
 
-async def signed_in(request: Request, here: Here) -> str:
-    """Who asks, for what needs somebody as soon as there are users; before, `anonymous` may do it too.
-
-    Raises:
-        Unauthenticated: nobody is signed in.
-    """
-    who = principal(request)
-    if who == ANONYMOUS and await here.identities.anybody():
-        raise Unauthenticated(MISSING)
-    return who
-
-
-SignedIn = Annotated[str, Depends(signed_in)]
-"""Annotate an endpoint's parameter with this to get who asks, and to refuse nobody in particular."""
+def who(request: Request) -> str:
+    """The name of who asks: a user's, `api-key` for whoever holds the platform's key, or `anonymous`."""
+    return principal(request).name
 
 
 class Authentication:
-    """Finds out who asks before anything else looks at a request, and refuses who may not."""
+    """Finds out who asks, and in which workspace, before anything else looks at a request.
 
-    def __init__(self, app: ASGIApp, identities: Identities, key: str | None, required: bool) -> None:
-        """`key`: the platform's, if it has one; `required`: whether somebody must ask."""
+    It refuses nobody in particular where somebody must ask; what each may do is checked before each route.
+    """
+
+    def __init__(
+        self, app: ASGIApp, identities: Identities, key: str | None, required: bool, public_url: str | None = None
+    ) -> None:
+        """`key`: the platform's, if it has one; `required`: whether somebody must ask; `public_url`: for browsers."""
         self.app, self.identities, self.required = app, identities, required
+        self.cookies = Cookies(public_url)
         self.key = None if key is None else key.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer 401."""
+        """Pass the request on, or answer 401, 403 to what another site's page sent, or 404 for a foreign workspace."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         try:
-            who = await self._who(scope)
-        except (Unauthenticated, DatabaseUnavailable) as error:
-            await refusal(error)(scope, receive, send)
+            found = await self._found(scope)
+        except (Unauthenticated, Forbidden, WorkspaceNotFound, Unavailable) as error:
+            page = to_login(scope) if isinstance(error, Unauthenticated) else None
+            await (page or refusal(error))(scope, receive, send)
             return
-        scope["state"] = {**scope.get("state", {}), "principal": who}  # not into what a server may share
+        scope["state"] = {**scope.get("state", {}), "principal": found}  # not into what a server may share
         await self.app(scope, receive, send)
 
-    async def _who(self, scope: Scope) -> str:
-        path, given = scope["path"].removeprefix(scope.get("root_path", "")), _credential(Headers(scope=scope))
-        if given and self.key is not None and hmac.compare_digest(given.encode(), self.key):
-            return STATIC_KEY
+    async def _found(self, scope: Scope) -> Principal:
+        path, headers = scope["path"].removeprefix(scope.get("root_path", "")), Headers(scope=scope)
         if path in OPEN:
-            return ANONYMOUS
-        user = await self.identities.holder(given) if given else None
-        if user is not None:
-            return user.name
-        if path != SIGN_IN and (self.required or (given and path.startswith(STRICT))):
+            return NOBODY
+        given, workspace = _credential(headers), headers.get(WORKSPACE)
+        found = await self._holder(given, workspace) if given else await self._session(scope, headers, workspace)
+        if found is not None:
+            return found
+        if self.required or (given and path.startswith(STRICT)):
             raise Unauthenticated(UNKNOWN if given else MISSING)
-        return ANONYMOUS
+        return await self.identities.operator("anonymous", workspace)
 
+    async def _holder(self, given: str, workspace: str | None) -> Principal | None:
+        if self.key is not None and hmac.compare_digest(given.encode(), self.key):
+            return await self.identities.operator("key", workspace)
+        found = await self.identities.holder(given, workspace)
+        return None if found is None or found.via == "cookie" else found  # what a browser holds is for browsers
 
-def address(request: Request) -> str:
-    """Where a request comes from: what the proxy on this machine says, or else who is connected."""
-    peer = request.client.host if request.client else ""
-    forwarded = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
-    return forwarded if forwarded and peer in LOOPBACK else peer
+    async def _session(self, scope: Scope, headers: Headers, workspace: str | None) -> Principal | None:
+        secret = self.cookies.session(headers)
+        found = await self.identities.holder(secret, workspace) if secret else None
+        if secret is None or found is None or found.via != "cookie":
+            return None
+        self.cookies.check(scope["method"], headers, secret)
+        return found
 
 
 def _credential(headers: Headers) -> str:
     scheme, _, token = headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
+
+
+class OpenToAll:
+    """Lets everybody do everything, without asking who that is."""
+
+    def __init__(self, app: ASGIApp, identities: Identities) -> None:
+        self.app, self.identities = app, identities
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer 503, or 404 for a workspace that is not there."""
+        if scope["type"] == "http":
+            try:
+                found = await self.identities.operator("anonymous", Headers(scope=scope).get(WORKSPACE))
+            except (WorkspaceNotFound, Unavailable) as error:
+                await refusal(error)(scope, receive, send)
+                return
+            scope["state"] = {**scope.get("state", {}), "principal": found}
+        await self.app(scope, receive, send)
 
 
 class LoopbackOnly:

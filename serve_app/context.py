@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -12,7 +12,8 @@ from serve_app.autocreate import Autocreate
 from serve_app.counting import RequestCounts
 from serve_app.identities import Identities
 from serve_app.platform import Platform
-from tunesmith.domain import Session
+from serve_app.signing_in.oidc import OpenId
+from tunesmith.domain import Principal, Session
 from tunesmith.plugins import Registry
 from tunesmith.settings import Settings
 from tunesmith.storage import Storage
@@ -20,10 +21,13 @@ from tunesmith.store import Store, Tx
 
 log = logging.getLogger("tunesmith.api")
 
+NOWHERE = ""
+"""The workspace of requests that are about none: no workspace has this id."""
+
 
 @dataclass(frozen=True)
 class Context:
-    """The surroundings of a request; one for the whole application."""
+    """The surroundings of a request: those of the whole application, with the store of the request's workspace."""
 
     settings: Settings
     store: Store
@@ -32,6 +36,8 @@ class Context:
     requests: RequestCounts
     registry: Registry
     identities: Identities
+    open_id: OpenId | None = None
+    """The OpenID provider that people sign in with."""
     autocreate: Autocreate | None = None
     max_parallel: int = 1
     """Scenarios of a new session that run at once, at most."""
@@ -50,10 +56,11 @@ class Context:
 
 
 async def context_of(request: Request) -> Context:
-    """The application's context. `async`, because a `def` dependency would cost a thread switch per request."""
-    context: Context = request.app.state.context
-    return context
+    """The request's context. `async`, because a `def` dependency would cost a thread switch per request."""
+    whole: Context = request.app.state.context
+    asking: Principal = request.state.principal
+    return replace(whole, store=whole.store.scoped(asking.workspace_id or NOWHERE))
 
 
 Here = Annotated[Context, Depends(context_of)]
-"""Annotate an endpoint's parameter with this to get the context."""
+"""Annotate an endpoint's parameter with this to get the context; its store finds things of one workspace alone."""

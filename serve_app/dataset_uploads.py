@@ -83,6 +83,7 @@ class Arrival:
         Raises:
             InvalidData: it is none.
             NameTaken, DataInUse: the session has one of its name, which is not to be replaced, or is in use.
+            QuotaExceeded: the workspace has no room for it.
         """
         if (earlier := self._earlier()) is not None:
             return earlier
@@ -99,7 +100,7 @@ class Arrival:
 
         Raises:
             InvalidData: a file cannot be read at all.
-            NameTaken, DataInUse: as for `document`.
+            NameTaken, DataInUse, QuotaExceeded: as for `document`.
         """
         from tunesmith.data import DataSource  # pandas, which an application without uploads does not need
 
@@ -125,6 +126,7 @@ class Arrival:
 
         files = new_files()
         with self.here.store.write() as tx:
+            tx.check_storage(1)
             tx.begin_upload(files)
         try:
             yield files
@@ -147,6 +149,7 @@ class Arrival:
         def work() -> Response:
             session = tx.session(self.session_id)
             if stored is not None:
+                tx.check_storage(stored.bytes)
                 kept = (stored.name, stored.type, files, stored.tables, stored.metadata, stored.bytes)
                 tx.put_dataset(session.id, *kept, overwrite=self.overwrite)
                 self.here.added(tx, session, stored.name)

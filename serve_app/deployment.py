@@ -74,13 +74,9 @@ def _common() -> dict[str, Any]:
 
 def _build(environ: Mapping[str, str]) -> FastAPI:
     from serve_app.app import build
-    from serve_app.auth import LoopbackOnly
     from serve_app.cluster import Cluster
 
     os.environ.update(environ)
     settings: Settings = load_settings()
     keep_journal(settings, "api")
-    application = build(settings, Cluster(settings))
-    if settings.api_key is None:
-        application.add_middleware(LoopbackOnly)
-    return application
+    return build(settings, Cluster(settings), loopback_only=settings.mode == "dev" and settings.api_key is None)

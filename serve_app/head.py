@@ -15,8 +15,8 @@ from typing import Any
 
 from tunesmith import __version__
 from tunesmith.domain import render_time, utcnow
-from tunesmith.journal import keep_journal
-from tunesmith.settings import Settings, load_settings
+from tunesmith.journal import keep_journal, log_to_stderr
+from tunesmith.settings import PREFIX, SECRET, Settings, load_settings
 
 log = logging.getLogger("tunesmith.head")
 APP = "tunesmith"
@@ -24,11 +24,12 @@ APP = "tunesmith"
 
 def main() -> None:
     """Serve until TERM or INT; started by `serve_app.up`, which prepared the environment."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_to_stderr()
     settings = load_settings()
     keep_journal(settings, "head")
     stop = threading.Event()
     supervisor = os.getppid()
+    _forget_secrets()
     _on_signal(stop)
     dashboard = _start_ray(settings, Path(sys.argv[1]))
     _on_signal(stop)  # again: Ray put its own handlers in their place
@@ -47,6 +48,12 @@ def main() -> None:
             shutil.rmtree(Path(sys.argv[1]).parent, ignore_errors=True)
 
 
+def _forget_secrets() -> None:
+    """Take them out of the environment, which every process of Ray gets; who needs them is handed the settings."""
+    for name in SECRET:
+        os.environ.pop(PREFIX + name.upper(), None)
+
+
 def _on_signal(stop: threading.Event) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -63,7 +70,7 @@ def _start_ray(settings: Settings, scratch: Path) -> str | None:
         address="local",
         num_cpus=settings.num_cpus,
         include_dashboard=settings.dashboard,
-        dashboard_host="127.0.0.1",
+        dashboard_host=settings.dashboard_host,
         object_store_memory=settings.object_store_bytes,
         _node_ip_address="127.0.0.1",
         _temp_dir=str(scratch / "ray"),
@@ -85,11 +92,12 @@ def _serve(settings: Settings) -> None:
 def _write_run_file(settings: Settings, dashboard: str | None) -> None:
     import ray
 
-    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # nosec B104  # compared
     record = {
         "pid": os.getppid(),
         "head": os.getpid(),
-        "url": f"http://{host}:{settings.port}",
+        "url": f"{'https' if settings.tls_cert else 'http'}://{host}:{settings.port}",
+        "tls_cert": str(settings.tls_cert.absolute()) if settings.tls_cert else None,
         "ray_address": ray.get_runtime_context().gcs_address,
         "dashboard_url": dashboard,
         "optuna": None if settings.optuna_port is None else f"{host}:{settings.optuna_port}",

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from pydantic_core import to_json
 from starlette.responses import Response
 
+from serve_app.auth import principal
 from tunesmith.schemas.base import canonical
 from tunesmith.store import Tx
 
@@ -30,7 +31,7 @@ Key = Annotated[
 
 @dataclass(frozen=True)
 class Once:
-    """A request that may come twice: where it goes, its key, and a hash of its body."""
+    """A request that may come twice: whose it is and where it goes, its key, and a hash of its body."""
 
     scope: str
     key: str
@@ -42,7 +43,9 @@ class Once:
         if key is None:
             return None
         content = "" if body is None else canonical(body.model_dump(mode="json"))
-        return cls(f"{request.method} {request.url.path}", key, hashlib.sha256(content.encode()).hexdigest())
+        asking = principal(request)
+        scope = f"{asking.name} {asking.workspace_id} {request.method} {request.url.path}"
+        return cls(scope, key, hashlib.sha256(content.encode()).hexdigest())
 
     def replay(self, tx: Tx) -> Response | None:
         """The first answer, if there was one. Raises IdempotencyMismatch."""

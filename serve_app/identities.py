@@ -1,4 +1,4 @@
-"""Who holds a token, asked on the event loop: answered from memory, or by a thread that asks the database."""
+"""Who asks, found out on the event loop: answered from memory, or by a thread that asks the database."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import asyncio
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
 
-from tunesmith.domain import Token, User
+from serve_app.signing_in.jwts import Jwts
+from tunesmith.domain import Principal, Token, User
 from tunesmith.errors import DatabaseUnavailable
+from tunesmith.services import principals
 from tunesmith.services.tokens import FRESH_S, SHAPE, TokenCache, use_is_noted
 from tunesmith.store import Store
 
@@ -16,32 +19,47 @@ log = logging.getLogger("tunesmith.api")
 
 
 class Identities:
-    """What is known of users and their tokens; what changed elsewhere is seen within 5 s. One for an application."""
+    """What is known of users and their tokens; what changed elsewhere is seen within 5 s. One for an application.
 
-    def __init__(self, store: Store, fresh_s: float = FRESH_S) -> None:
-        """`fresh_s`: seconds that an answer of the database counts."""
-        self._store, self._fresh_s = store, fresh_s
+    A `workspace` is the name of the one that a request is about; None: the user's own, or `main`. Its methods raise
+    Unavailable, and those that take one raise WorkspaceNotFound when there is none, or none for who asks.
+    """
+
+    def __init__(self, store: Store, fresh_s: float = FRESH_S, *, jwts: Jwts | None = None) -> None:
+        """`fresh_s`: seconds that an answer counts; `jwts`: what recognizes those of issuers."""
+        self._store, self._fresh_s, self._jwts = store, fresh_s, jwts
         self._tokens = TokenCache(store, fresh_s)
+        self._operators: dict[tuple[str, str | None], Principal] = {}
         self._anybody, self._anybody_until = False, 0.0
         self._open()
 
-    async def holder(self, secret: str) -> User | None:
-        """Whose token this is; None when it is none that is accepted. Raises DatabaseUnavailable."""
-        if not SHAPE.fullmatch(secret):
-            return None
-        known = self._tokens.known(secret)
+    async def holder(self, secret: str, workspace: str | None = None) -> Principal | None:
+        """Whose token, or JWT of a trusted issuer, this is; None when it is none that is accepted."""
+        known = self._tokens.known(secret, workspace)
         if known is not None:
             return known
-        found = await asyncio.get_running_loop().run_in_executor(self._readers, self._tokens.look_up, secret)
+        if not SHAPE.fullmatch(secret):
+            return await self._holder_elsewhere(secret, workspace)
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(self._readers, self._tokens.look_up, secret, workspace)
         if found is None:
             return None
-        user, token = found
+        principal, token = found
         if not use_is_noted(token):
             self._writer.submit(self._note_use, token)
-        return user
+        return principal
+
+    async def operator(self, kind: Literal["key", "anonymous"], workspace: str | None = None) -> Principal:
+        """Whoever holds the platform's key, or anybody where nobody needs one."""
+        known = self._operators.get((kind, workspace))
+        if known is None:
+            loop = asyncio.get_running_loop()
+            known = await loop.run_in_executor(self._readers, self._operator, kind, workspace)
+            self._operators[kind, workspace] = known
+        return known
 
     async def anybody(self) -> bool:
-        """Whether there is somebody who may sign in. Raises DatabaseUnavailable."""
+        """Whether there is somebody who may sign in."""
         if time.monotonic() >= self._anybody_until:
             await asyncio.get_running_loop().run_in_executor(self._readers, self._look_for_anybody)
         return self._anybody
@@ -50,12 +68,33 @@ class Identities:
         """Write what is still to be noted. An application that starts again can go on with it."""
         self._writer.shutdown()
         self._readers.shutdown()
+        if self._jwts is not None:
+            self._jwts.close()
         self._open()
 
     def _open(self) -> None:
         # Apart from what serves requests: tokens are still recognized when all of those threads wait.
         self._readers = ThreadPoolExecutor(4, "identity")
         self._writer = ThreadPoolExecutor(1, "token-use")
+
+    def _operator(self, kind: Literal["key", "anonymous"], workspace: str | None) -> Principal:
+        if workspace is None:
+            with self._store.write() as tx:
+                tx.default_workspace()  # there from now on, if it was not
+        with self._store.read() as tx:
+            return principals.operator(tx, workspace, kind)
+
+    async def _holder_elsewhere(self, secret: str, workspace: str | None) -> Principal | None:
+        asked, user = time.monotonic(), await self._jwts.user(secret) if self._jwts is not None else None
+        if user is None:
+            return None
+        principal = await asyncio.get_running_loop().run_in_executor(self._readers, self._of_user, user, workspace)
+        self._tokens.keep(secret, workspace, principal, asked + self._fresh_s)
+        return principal
+
+    def _of_user(self, user: User, workspace: str | None) -> Principal:
+        with self._store.read() as tx:
+            return principals.of_user(tx, user, workspace, via="jwt")
 
     def _look_for_anybody(self) -> None:
         asked = time.monotonic()

@@ -19,6 +19,7 @@ from starlette.routing import BaseRoute
 from serve_app import errors
 from serve_app.answers import answer
 from serve_app.assembling import assemble
+from serve_app.auth import OpenToAll
 from serve_app.autocreate import Autocreate
 from serve_app.context import Context, Here
 from serve_app.counting import RequestCounts
@@ -77,8 +78,10 @@ def build(configuration: ApiConfiguration) -> FastAPI:
         title=configuration.title,
         description=DESCRIPTION,
         prefix=configuration.prefix,
+        secured=False,
     )
     app.state.configuration = configuration
+    app.add_middleware(OpenToAll, identities=here.identities)
     app.add_middleware(errors.Guard)
     if configuration.cors_origins:
         origins = list(configuration.cors_origins)
@@ -114,8 +117,8 @@ def _surroundings(configuration: ApiConfiguration) -> Context:
         RequestCounts(store),
         Registry.of(configuration.plugin, reference),
         Identities(store),
-        _autocreate(configuration),
-        configuration.max_parallel,
+        autocreate=_autocreate(configuration),
+        max_parallel=configuration.max_parallel,
     )
     seed(here, configuration.datasets)
     return here

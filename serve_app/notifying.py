@@ -12,7 +12,7 @@ from tunesmith.domain import utcnow
 from tunesmith.domain.notification import Notification
 from tunesmith.errors import DatabaseUnavailable, InvalidChannel, NotSent, TunesmithError
 from tunesmith.services.delivery import deliver, message_of
-from tunesmith.services.notifications import channel_of, notifications_for
+from tunesmith.services.notifications import channel_of, notifications_for, public_only
 from tunesmith.settings import Settings
 from tunesmith.store import Store
 
@@ -99,8 +99,8 @@ class Sender:
             if not tx.any_status_change():
                 return
         with self.store.write() as tx:
-            for change, rules in tx.take_status_changes():
-                tx.add_notifications(notifications_for(self.settings, rules, change))
+            for change, rules, workspace_id in tx.take_status_changes():
+                tx.add_notifications(notifications_for(self.settings, rules, change), workspace_id)
         self.rung.set()  # there may be more
 
     def _claim(self, channel: str) -> None:
@@ -120,7 +120,8 @@ class Sender:
     def _send(self, notification: Notification) -> None:
         failure: TunesmithError | None = None
         try:
-            deliver(channel_of(self.settings, notification.rule), message_of(notification))
+            channel = channel_of(self.settings, notification.rule)
+            deliver(channel, message_of(notification), public_only(self.settings, notification.rule))
         except TunesmithError as error:
             failure = error
         except Exception as error:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from fastapi import FastAPI
+from pydantic import BaseModel
 
 from serve_app.answers import RETRY_AFTER_S
 from serve_app.openapi_examples import ANSWERS, BODIES
+from serve_app.openapi_security import secure
+from tunesmith.domain.value import Value
 from tunesmith.errors import (
     BadRequest,
+    Forbidden,
     Internal,
     InvalidBody,
     JobActive,
@@ -21,7 +26,8 @@ from tunesmith.errors import (
     Unauthenticated,
     Unavailable,
 )
-from tunesmith.schemas.base import ErrorAnswer
+from tunesmith.field_docs import field_docs
+from tunesmith.schemas.base import Answer, ErrorAnswer, Request
 
 DESCRIPTION = """Optimize any tool on a Ray cluster.
 
@@ -47,6 +53,7 @@ TAGS = [
     {"name": "notifications", "description": "Who is told of the status of training jobs, and whether it got there."},
     {"name": "samplers", "description": "How points are chosen, and how hopeless trials are ended early."},
     {"name": "functions", "description": "Python functions that are shipped with a job."},
+    {"name": "secrets", "description": "What trials are given by name, and nobody can read back."},
     {"name": "identity", "description": "Who asks."},
     {"name": "health", "description": "For load balancers and people."},
 ]
@@ -57,6 +64,10 @@ WHY: dict[int, tuple[str, TunesmithError]] = {
         BadRequest("limit: must be less than or equal to 1000"),
     ),
     401: ("Nobody is signed in, or not with what is accepted.", Unauthenticated()),
+    403: (
+        "Your role, or your token, does not have the scope that `x-scope` names.",
+        Forbidden("It needs the scope 'write' in the workspace 'main'", scope="write", role="viewer", workspace="main"),
+    ),
     404: ("There is no such thing.", JobNotFound("No job has the id 'job-3f9c0a1b2d4e'")),
     409: ("The present state, or an earlier request with this key, does not allow it.", JobActive()),
     413: ("The body is too large.", PayloadTooLarge()),
@@ -86,13 +97,15 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: _refusal(status) for status in statuses}
 
 
-def install(app: FastAPI) -> None:
-    """Make `app.openapi()` give the completed document."""
+def install(app: FastAPI, secured: bool) -> None:
+    """Make `app.openapi()` give the completed document; `secured`: with what each operation needs."""
     plain = app.openapi
 
     def completed() -> dict[str, Any]:
         if app.openapi_schema is None:
             app.openapi_schema = _complete(plain())
+            if secured:
+                secure(app.openapi_schema, app.state.prefix, refusals(401, 403, 404, 429))
         return app.openapi_schema
 
     setattr(app, "openapi", completed)  # noqa: B010  (FastAPI's documented way; a method cannot be assigned to)
@@ -111,11 +124,27 @@ def _complete(document: dict[str, Any]) -> dict[str, Any]:
             _complete_operation(operation)
     schemas = document["components"]["schemas"]
     schemas["ErrorAnswer"] = ErrorAnswer.model_json_schema()
+    _describe_fields(schemas)
     if "JsonValue" in schemas:  # pydantic's own
         schemas["JsonValue"]["description"] = "Anything that JSON can hold."
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     return document
+
+
+def _describe_fields(schemas: dict[str, Any]) -> None:
+    """Add what the strings under the fields say."""
+    models = {model.__name__: model for base in (Value, Request, Answer) for model in _below(base)}
+    for name in models.keys() & schemas.keys():
+        for field, text in field_docs(models[name]).items():
+            if field in (properties := schemas[name].get("properties", {})):
+                properties[field].setdefault("description", text)
+
+
+def _below(base: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    for model in base.__subclasses__():
+        yield model
+        yield from _below(model)
 
 
 def _complete_operation(operation: dict[str, Any]) -> None:

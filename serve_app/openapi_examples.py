@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from serve_app import openapi_automl, openapi_runs, openapi_sessions
+from serve_app import openapi_automl, openapi_people, openapi_runs, openapi_sessions
 from tunesmith.schemas.analysis import EXAMPLES as ANALYSES
 from tunesmith.schemas.asking import EXAMPLE_ASK
 from tunesmith.schemas.functions import EXAMPLE as EXAMPLE_FUNCTION
 from tunesmith.schemas.records import EXAMPLE_RECORD
 from tunesmith.schemas.requests import EXAMPLE_EXPERIMENT
+from tunesmith.schemas.secrets import EXAMPLE as EXAMPLE_SECRET
 from tunesmith.schemas.training_jobs import EXAMPLE_TRAINING
 
 METRICS = """# HELP tunesmith_jobs_running Jobs that a runner holds.
@@ -229,6 +230,7 @@ NOTIFICATION = {
 
 BODIES: dict[str, Any] = {
     **openapi_sessions.BODIES,
+    **openapi_people.BODIES,
     **openapi_runs.BODIES,
     **openapi_automl.BODIES,
     "ship_function": EXAMPLE_FUNCTION,
@@ -246,12 +248,14 @@ BODIES: dict[str, Any] = {
     "check_training": EXAMPLE_TRAINING,
     "change_training": {"schedule": "0 3 * * *", "max_retries": 5},
     "try_channel": {"channel": "slack"},
+    "set_secret": {"value": "4836b440f418f5aa923d1b67dac700d7"},
     "create_token": {"username": "ada", "password": "correct horse battery staple"},
     "create_study": {"name": "mnist", "objectives": [{"metric": "loss", "direction": "minimize"}]},
 }
 """operationId -> a body that it takes."""
 ANSWERS: dict[str, Any] = {
     **openapi_sessions.ANSWERS,
+    **openapi_people.ANSWERS,
     **openapi_runs.ANSWERS,
     **openapi_automl.ANSWERS,
     "create_experiment": EXPERIMENT,
@@ -321,6 +325,9 @@ ANSWERS: dict[str, Any] = {
     "list_notifications": {"notifications": [NOTIFICATION], "next_cursor": None},
     "resend_notification": {**NOTIFICATION, "state": "waiting", "attempts": 0, "next_at": "2026-01-31T08:00:00.000Z"},
     "try_channel": {"status": "sent", "channel": "slack"},
+    "list_secrets": {"secrets": [EXAMPLE_SECRET]},
+    "set_secret": EXAMPLE_SECRET,
+    "remove_secret": None,
     "stream_events": EVENT,
     "stream_logs": "==> trial 0 (complete) <==\n+ sleep 2\n",
     "create_token": {

@@ -36,7 +36,7 @@ class Platform(Protocol):
         ...
 
     def prepare(self, experiment_id: int, count: int) -> Prepared:
-        """Add trials for workers that ask. Raises ExperimentNotFound, Unavailable."""
+        """Add trials for workers that ask. Raises ExperimentNotFound, QuotaExceeded, Unavailable."""
         ...
 
     def refill(self, experiment_id: int, ahead: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 
-from limits import parse
+from limits import RateLimitItem, parse
 from limits.storage import Storage
 from limits.strategies import FixedWindowRateLimiter
 
@@ -63,17 +63,19 @@ def count(tx: Tx, rate: str | None, what: str, who: str) -> None:
         return
     limiter = FixedWindowRateLimiter(Counters(tx))
     if not limiter.hit(parse(rate), what, who):
-        raise _too_many(limiter, rate, what, who)
+        raise too_many(limiter, parse(rate), what, who)
 
 
 def check(tx: Tx, rate: str, what: str, who: str) -> None:
     """The same without counting: for what is counted only when it turns out to be bad. Raises TooManyRequests."""
     limiter = FixedWindowRateLimiter(Counters(tx))
     if not limiter.test(parse(rate), what, who):
-        raise _too_many(limiter, rate, what, who)
+        raise too_many(limiter, parse(rate), what, who)
 
 
-def _too_many(limiter: FixedWindowRateLimiter, rate: str, what: str, who: str) -> TooManyRequests:
-    allowed = parse(rate)
+def too_many(limiter: FixedWindowRateLimiter, allowed: RateLimitItem, what: str, who: str) -> TooManyRequests:
+    """The refusal of what was asked for too often; it says when it may be asked for again."""
     wait_s = max(1, math.ceil(limiter.get_window_stats(allowed, what, who).reset_time - time.time()))
-    return TooManyRequests(f"Only {allowed} of {what}; try again in {wait_s} s", retry_after_s=wait_s, rate=rate)
+    return TooManyRequests(
+        f"Only {allowed} of {what}; try again in {wait_s} s", retry_after_s=wait_s, rate=str(allowed)
+    )

@@ -11,6 +11,7 @@ import logging
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from serve_app import isolating
 from serve_app.locking import take_lock
 from serve_app.optuna_child import optuna_server
 from serve_app.plugin_check import check_plugins
@@ -26,12 +28,12 @@ from serve_app.ports import free_ports, is_free
 from serve_app.ray_environment import ray_environment
 from tunesmith import channels
 from tunesmith.errors import InvalidSettings, TunesmithError
-from tunesmith.journal import keep_journal
+from tunesmith.journal import keep_journal, log_to_stderr
 from tunesmith.services.identity import keep_admin
 from tunesmith.services.notifications import check_settings
 from tunesmith.settings import KEY_VARIABLES, PREFIX, Settings, load_settings
 from tunesmith.storage import Storage
-from tunesmith.store import open_store
+from tunesmith.store import Store, open_store
 
 log = logging.getLogger("tunesmith.up")
 
@@ -45,13 +47,15 @@ MAX_PAUSE_S = 60.0
 
 def main() -> int:
     """Serve until TERM or INT. Exit code 0 after an orderly stop, 2 when the settings forbid to start."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_to_stderr()
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
         settings = _with_ports(load_settings())
         os.environ.pop(ADMIN_VARIABLE, None)
         check(settings)
         with _locked(settings) as lock, _scratch() as scratch:
+            if settings.trial_user is not None:
+                isolating.close_to_others(settings)
             _prepare(settings)
             settings = settings.model_copy(update={"admin_password": None})  # nobody that is started needs it
             try:
@@ -67,18 +71,15 @@ def main() -> int:
 def check(settings: Settings) -> None:
     """Raise InvalidSettings when the service may not or cannot listen where it should."""
     open_to_all = not settings.container and not _is_loopback(settings.host)
-    if settings.mode == "prod" and settings.api_key is None:
-        raise InvalidSettings(
-            "--prod needs authentication: set TUNESMITH_API_KEY to a secret of 16 characters or more "
-            '(for instance: python3 -c "import secrets; print(secrets.token_urlsafe(32))").'
-        )
     if settings.mode == "dev" and open_to_all:
         raise InvalidSettings(
             f"TUNESMITH_HOST={settings.host!r}: without authentication the service listens on loopback only, because "
-            "whoever reaches it can run commands. Use --host 127.0.0.1, or --prod with TUNESMITH_API_KEY."
+            "whoever reaches it can run commands. Use --host 127.0.0.1, or --prod with a key or users."
         )
+    _check_certificate(settings)
     check_settings(settings)
     check_plugins(settings)
+    isolating.check(settings)
     for option, port in (("port", settings.port), ("optuna-port", settings.optuna_port)):
         if port is not None and not is_free(settings.host, port):
             variable = "TUNESMITH_" + option.replace("-", "_").upper()
@@ -86,6 +87,18 @@ def check(settings: Settings) -> None:
                 f"{variable}={port}: another program listens on {settings.host}:{port}; "
                 f"choose another --{option} (0 takes a free one)."
             )
+
+
+def _check_certificate(settings: Settings) -> None:
+    if settings.tls_cert is None:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.tls_cert, settings.tls_key, password="")
+    except (OSError, ValueError) as error:
+        raise InvalidSettings(
+            f"TUNESMITH_TLS_CERT={str(settings.tls_cert)!r} with TUNESMITH_TLS_KEY={str(settings.tls_key)!r} cannot be "
+            f"used: {error}. Both are PEM files, the key without a passphrase."
+        ) from error
 
 
 class Supervisor:
@@ -173,10 +186,24 @@ def _prepare(settings: Settings) -> None:
                 tx.recover_jobs(everyone=True)
         if settings.admin_password is not None:
             keep_admin(store, settings.admin_password)
+        check_somebody(settings, store)
     finally:
         store.close()
     Storage(settings.artifacts).check()
     keep_journal(settings, "supervisor")
+
+
+def check_somebody(settings: Settings, store: Store) -> None:
+    """Raise InvalidSettings in mode `prod` where nobody could ever ask for anything."""
+    if settings.mode != "prod" or settings.api_key or settings.oidc_issuer or settings.jwt_issuers:
+        return
+    with store.read() as tx:
+        if not tx.any_user():
+            raise InvalidSettings(
+                "--prod needs somebody who may sign in: set TUNESMITH_ADMIN_PASSWORD, or TUNESMITH_API_KEY (for "
+                'instance to: python3 -c "import secrets; print(secrets.token_urlsafe(32))"), or configure '
+                "TUNESMITH_OIDC_ISSUER or TUNESMITH_JWT_ISSUERS, or add a user: tunesmith user add NAME"
+            )
 
 
 @contextmanager
@@ -200,14 +227,14 @@ def _locked(settings: Settings) -> Iterator[int]:
 
 def _scratch() -> tempfile.TemporaryDirectory[str]:
     """A directory with a short path: sockets lie in it."""
-    return tempfile.TemporaryDirectory(prefix="ts-", dir="/tmp", ignore_cleanup_errors=True)
+    return tempfile.TemporaryDirectory(prefix="ts-", dir="/tmp", ignore_cleanup_errors=True)  # nosec B108  # made anew, for its owner alone
 
 
 def _with_ports(settings: Settings) -> Settings:
     wanted = [name for name in ("port", "optuna_port") if getattr(settings, name) == 0]
     if not wanted:
         return settings
-    host = settings.host if _is_loopback(settings.host) else "0.0.0.0"
+    host = settings.host if _is_loopback(settings.host) else "0.0.0.0"  # nosec B104  # where the service will listen too
     ports = dict(zip(wanted, free_ports(len(wanted), host), strict=True))
     return load_settings(**{**settings.model_dump(exclude_unset=True), **ports})
 

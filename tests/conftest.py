@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
+import typer.testing
 from hypothesis import settings
+from typer.main import get_command
 
 pytest.register_assert_rewrite("tunesmith.testing")
 
@@ -17,6 +20,14 @@ from tunesmith.testing.postgres import PostgresServer, postgres_server  # noqa: 
 
 settings.register_profile("tunesmith", deadline=None)  # the machine may be busy with other things
 settings.load_profile("tunesmith")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _command_line() -> Iterator[None]:
+    """Builds the tree of commands once, which takes longer than most calls of it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typer.testing, "_get_command", cache(get_command))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +72,7 @@ def postgres_store(postgres_url: str) -> Iterator[Store]:
     yield from _opened(open_store(postgres_url))
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
+@pytest.fixture(params=[pytest.param("memory", marks=pytest.mark.slow), "sqlite", "postgres"])
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     """A fresh store on every kind of database in turn."""
     if request.param == "memory":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -55,6 +55,23 @@ class Containers:
 
 
 @dataclass(frozen=True)
+class Isolation:
+    """What keeps commands and programs of trials from the platform."""
+
+    user: str | None = None
+    """The Unix user that they run as; None: the platform's own."""
+    sandbox: Literal["none", "bwrap"] = "none"
+    """Whether they run in a sandbox: without a network, and with one directory to write to."""
+    without: tuple[str, ...] = ()
+    """Variables of the workers that are the platform's, besides those with its prefix."""
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is kept apart."""
+        return self.user is not None or self.sandbox != "none"
+
+
+@dataclass(frozen=True)
 class Batch:
     """Evaluations of one job, for one worker, in order."""
 
@@ -84,6 +101,10 @@ class Batch:
     """How the nodes run containers."""
     max_log_bytes: int = 50_000_000
     """Bytes of a program's output that are kept."""
+    isolation: Isolation = Isolation()
+    """What keeps the trials from the platform."""
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Variable -> the secret that the trials get in it; masked in what they print."""
 
 
 @dataclass(frozen=True)

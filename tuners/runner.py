@@ -20,6 +20,7 @@ from typing import Any
 import ray
 
 from tuners.bell import Bell, wait
+from tuners.handing import Hand
 from tuners.hosting.host import LOAD_S
 from tuners.jobrun import JobRun
 from tuners.loading import load
@@ -27,7 +28,6 @@ from tuners.messages import Advance, Batch, Outcome, Report, Stop
 from tuners.names import NAMESPACE, RUNNER
 from tuners.pool import Pool, Worker, shape_of
 from tuners.sharing import Shares, demand
-from tuners.told import told_to_workers
 from tuners.writer import Writer
 from tunesmith.domain import CommandTool, HostedTool, Job, JobState, Parameter, ProgramTool, Scalar
 from tunesmith.errors import LeaseLost, TunesmithError
@@ -58,7 +58,7 @@ class Runner:
         keep_journal(self.settings, "runner")
         self.store = open_store(self.settings.database)
         self.owner, self.warm = owner, warm_workers
-        self.told = told_to_workers(self.settings)
+        self.hand = Hand(self.store, self.settings)
         self.runs: dict[str, JobRun] = {}
         self.thinkers: dict[str, ThreadPoolExecutor] = {}
         self.changed, self.ended, self.finished = Bell(), Bell(), Bell()
@@ -260,7 +260,7 @@ class Runner:
             worker.job_id = run.job.id
             self.shares.assign(run, worker)
             idle = sum(other.job_id is None for other in self.pool.workers.values()) + len(run.workers)
-            batch: Batch | None = await self._think(run, self._take, run, idle, exchange_s)
+            batch: Batch | None = await self._think(run, self.hand.take, run, idle, exchange_s)
             if batch is not None:
                 self.shares.charge(run, worker, len(batch.evaluations))
                 worker.numbers = {evaluation.number for evaluation in batch.evaluations}
@@ -271,10 +271,6 @@ class Runner:
             run.workers.discard(worker.worker_id)
             self.shares.settle(run, worker)
         return None
-
-    def _take(self, run: JobRun, sharing: int, exchange_s: float) -> Batch | None:
-        batch = run.take(sharing, self.settings.artifacts, self.settings.terminate_grace_s, exchange_s)
-        return None if batch is None else replace(batch, **self.told)
 
     def _expect(self, worker: Worker, run: JobRun, pruned: int | None) -> None:
         """A pruned evaluation has to end soon: a function in a long call of C does not hear of it, and is killed."""

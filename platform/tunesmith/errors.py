@@ -30,8 +30,12 @@
     │   ├── RunNotFound            RUN_NOT_FOUND
     │   ├── TemplateNotFound       TEMPLATE_NOT_FOUND
     │   ├── UserNotFound           USER_NOT_FOUND
+    │   ├── GroupNotFound          GROUP_NOT_FOUND
+    │   ├── WorkspaceNotFound      WORKSPACE_NOT_FOUND
+    │   ├── SecretNotFound         SECRET_NOT_FOUND
     │   └── TokenNotFound          TOKEN_NOT_FOUND
     ├── MethodNotAllowed (405)     METHOD_NOT_ALLOWED
+    ├── RequestTimeout (408)       REQUEST_TIMEOUT
     ├── Conflict (409)             CONFLICT
     │   ├── JobActive              JOB_ACTIVE
     │   ├── StateForbids           STATE_FORBIDS
@@ -47,15 +51,19 @@
     │   ├── DependedOn             DEPENDED_ON
     │   ├── DataInUse              DATA_IN_USE
     │   ├── NoResults              NO_RESULTS
+    │   ├── QuotaExceeded          QUOTA_EXCEEDED
     │   └── LeaseLost              LEASE_LOST
     ├── PayloadTooLarge (413)      PAYLOAD_TOO_LARGE
     ├── NotSent (424)              NOT_SENT
     ├── TooManyRequests (429)      TOO_MANY_REQUESTS
+    ├── HeadersTooLarge (431)      HEADERS_TOO_LARGE
     ├── Internal (500)             INTERNAL
-    │   └── ModelUnusable          MODEL_UNUSABLE
+    │   ├── ModelUnusable          MODEL_UNUSABLE
+    │   └── SecretUnusable         SECRET_UNUSABLE
     ├── Unavailable (503)          UNAVAILABLE
     │   ├── DatabaseUnavailable    DATABASE_UNAVAILABLE
-    │   └── StorageUnavailable     STORAGE_UNAVAILABLE
+    │   ├── StorageUnavailable     STORAGE_UNAVAILABLE
+    │   └── SecretsUnavailable     SECRETS_UNAVAILABLE
     ├── ConnectionFailed           CONNECTION_FAILED     (client only: no answer came)
     └── InvalidSettings            INVALID_SETTINGS      (start-up only)
 
@@ -284,6 +292,24 @@ class UserNotFound(NotFound):
     code = "USER_NOT_FOUND"
 
 
+class GroupNotFound(NotFound):
+    """There is no group of that name."""
+
+    code = "GROUP_NOT_FOUND"
+
+
+class WorkspaceNotFound(NotFound):
+    """There is no workspace of that name."""
+
+    code = "WORKSPACE_NOT_FOUND"
+
+
+class SecretNotFound(NotFound):
+    """The workspace has no secret of that name."""
+
+    code = "SECRET_NOT_FOUND"
+
+
 class TokenNotFound(NotFound):
     """There is no token that could be revoked."""
 
@@ -294,6 +320,12 @@ class MethodNotAllowed(TunesmithError):
     """That method is not allowed here."""
 
     code, status = "METHOD_NOT_ALLOWED", 405
+
+
+class RequestTimeout(TunesmithError):
+    """The request did not arrive in time; send it again."""
+
+    code, status = "REQUEST_TIMEOUT", 408
 
 
 class Conflict(TunesmithError):
@@ -391,6 +423,12 @@ class NoResults(Conflict):
     code = "NO_RESULTS"
 
 
+class QuotaExceeded(Conflict):
+    """The workspace has as much as its quota allows."""
+
+    code = "QUOTA_EXCEEDED"
+
+
 class LeaseLost(Conflict):
     """The job is no longer held under this lease."""
 
@@ -415,6 +453,12 @@ class TooManyRequests(TunesmithError):
     code, status = "TOO_MANY_REQUESTS", 429
 
 
+class HeadersTooLarge(TunesmithError):
+    """The headers of the request are too large."""
+
+    code, status = "HEADERS_TOO_LARGE", 431
+
+
 class Internal(TunesmithError):
     """An unexpected error; the request id finds it in the server's log."""
 
@@ -425,6 +469,12 @@ class ModelUnusable(Internal):
     """The trained model cannot be used any more; train it again."""
 
     code = "MODEL_UNUSABLE"
+
+
+class SecretUnusable(Internal):
+    """The secret cannot be read with the key in force; set it again, or bring the key back."""
+
+    code = "SECRET_UNUSABLE"
 
 
 class Unavailable(TunesmithError):
@@ -443,6 +493,12 @@ class StorageUnavailable(Unavailable):
     """The artefact storage cannot be reached; try again in a moment."""
 
     code = "STORAGE_UNAVAILABLE"
+
+
+class SecretsUnavailable(Unavailable):
+    """The service that keeps the secrets cannot be reached; try again in a moment."""
+
+    code = "SECRETS_UNAVAILABLE"
 
 
 class ConnectionFailed(TunesmithError):

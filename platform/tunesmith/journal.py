@@ -6,6 +6,7 @@ import fcntl
 import io
 import logging
 import os
+import re
 import time
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
@@ -14,6 +15,8 @@ from urllib.parse import urlsplit
 from tunesmith.settings import Settings
 
 LOGGERS = ("tunesmith", "tuners", "serve_app")
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+"""What would move a terminal's cursor, or look like a line's end to some reader."""
 MAX_BYTES = 20_000_000
 """A journal that is larger when a process starts becomes `tunesmith.log.1`."""
 
@@ -21,6 +24,13 @@ MAX_BYTES = 20_000_000
 def journal_path(settings: Settings) -> Path:
     """Where the journal lies."""
     return settings.data_dir.absolute() / "logs" / "tunesmith.log"
+
+
+def log_to_stderr() -> None:
+    """Write this process's log to stderr, from INFO on."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(LogFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
 def keep_journal(settings: Settings, part: str) -> None:
@@ -51,7 +61,16 @@ class Journal(WatchedFileHandler):
         return io.TextIOWrapper(unbuffered, "utf-8", "backslashreplace", newline="\n", write_through=True)  # pyright: ignore[reportArgumentType]
 
 
-class JournalFormatter(logging.Formatter):
+class LogFormatter(logging.Formatter):
+    """Records in which no text that came with a request can look like another record, or speak to a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line; further ones, as of a traceback, are indented."""
+        text = super().format(record).replace("\n", "\n    ")
+        return CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+class JournalFormatter(LogFormatter):
     """`2026-01-02T03:04:05.678Z WARNING runner[42] tuners.runner: message`, with secrets left out."""
 
     converter = time.gmtime  # type: ignore[assignment]

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from fastapi import Path, Query, Request, Response
 
 from serve_app.answers import answer
-from serve_app.auth import SignedIn
+from serve_app.auth import who
 from serve_app.body import FromJson
 from serve_app.context import Context, Here
 from serve_app.idempotency import Bodiless, Key, Once, perform
@@ -83,9 +83,7 @@ def get_config(here: Here, name: ConfigName) -> Response:
     response_description="Queued.",
     responses=refusals(401, 409, 413),
 )
-def train_model(
-    here: Here, who: SignedIn, request: Request, body: Annotated[TrainRequest, FromJson()], key: Key = None
-) -> Response:
+def train_model(here: Here, request: Request, body: Annotated[TrainRequest, FromJson()], key: Key = None) -> Response:
     """It is trained in the background: `GET /v1/models/{model_id}` says how far it is.
 
     With `hyperparameter_search` it is an experiment of many trials, and the best one becomes the model.
@@ -99,7 +97,7 @@ def train_model(
 
     def work() -> Response:
         root = here.settings.training_root
-        model = service.train(tx, here.registry, body.template, body.given, root, planned, who)
+        model = service.train(tx, here.registry, body.template, body.given, root, planned, who(request))
         return answer(TrainAnswer(job_id=model.job_id, model_id=model.id, status="initializing", metrics={}), 202)
 
     with here.store.write() as tx:
@@ -199,7 +197,6 @@ def get_artifact(
 )
 async def predict(
     here: Here,
-    _who: SignedIn,
     id: ModelId,  # noqa: A002
     body: Annotated[PredictRequest, FromJson()],
 ) -> Response:
@@ -218,7 +215,7 @@ async def predict(
     response_model=ModelSummary,
     responses=refusals(401, 404, 409),
 )
-def stop_training(here: Here, _who: SignedIn, once: Bodiless, id: ModelId) -> Response:  # noqa: A002
+def stop_training(here: Here, once: Bodiless, id: ModelId) -> Response:  # noqa: A002
     """What trains is ended. Of a search the best trial so far stays the model."""
     with here.store.write() as tx:
         response = perform(tx, once, lambda: answer(ModelSummary.of(service.stop(tx, id)), 202))
@@ -227,7 +224,7 @@ def stop_training(here: Here, _who: SignedIn, once: Bodiless, id: ModelId) -> Re
 
 
 @router.delete("/models/{id}", summary="Delete a trained model", status_code=204, responses=refusals(401, 404, 409))
-def delete_trained_model(here: Here, _who: SignedIn, id: ModelId) -> Response:  # noqa: A002
+def delete_trained_model(here: Here, id: ModelId) -> Response:  # noqa: A002
     """The model, its training with all trials, and their files. 409 while it is trained."""
     with here.store.write() as tx:
         service.delete(tx, id)

@@ -37,11 +37,13 @@ from tunesmith.schemas.model_runs import (
 )
 from tunesmith.schemas.words import RUN_WORDS
 from tunesmith.services import model_runs as service
+from tunesmith.store import Tx
 
 router = surface("/api", ["model runs"])
 PAGE = 50
 MAX_AGE_S = 60
 """Seconds that a list of models may be shown again without asking: it changes only when the platform starts anew."""
+KEPT = {"Cache-Control": f"private, max-age={MAX_AGE_S}", "Vary": "Authorization, X-API-Key, Cookie, X-Workspace"}
 FRESH = {"Cache-Control": "no-store"}
 Format = Literal["json", "csv", "parquet"]
 MEDIA_TYPES: dict[str, Format] = {
@@ -63,13 +65,16 @@ TABLES: dict[str, Any] = {
     responses={304: {"description": "It is as the `ETag` of `If-None-Match` says."}},
 )
 def list_models(here: Here, request: Request) -> Response:
-    """The models that can be run, with their own parameters; the answer may be cached."""
-    known = (one.item for one in here.registry.models.values())
+    """The models that one may run, with their own parameters; the answer may be cached."""
+    asker = principal(request)
+    with here.store.read() as tx:
+        ids = service.shown(asker, here.registry.models, service.seen_by(tx, asker))
+    known = (here.registry.models[name].item for name in ids)
     models = tuple(ModelAnswer(id=model.id, name=model.name, params=_choices(model.params)) for model in known)
-    response = answer(ModelsAnswer(models=models), headers={"Cache-Control": f"max-age={MAX_AGE_S}"})
+    response = answer(ModelsAnswer(models=models), headers=KEPT)
     tag = response.headers["ETag"] = f'"{hashlib.sha256(bytes(response.body)).hexdigest()[:32]}"'
     if _matches(request.headers.get("if-none-match", ""), tag):
-        return Response(status_code=304, headers={name: response.headers[name] for name in ("ETag", "Cache-Control")})
+        return Response(status_code=304, headers={name: response.headers[name] for name in ("ETag", *KEPT)})
     return response
 
 
@@ -83,11 +88,13 @@ def list_models(here: Here, request: Request) -> Response:
 )
 def submit_run(here: Here, request: Request, body: Annotated[RunRequest, FromJson()], key: Key = None) -> Response:
     """It runs in the background: `GET /api/runs/{run_id}/status` says how far it is."""
-    once, who = Once.of(request, key, body), principal(request)
+    once, asker = Once.of(request, key, body), principal(request)
 
     def work() -> Response:
-        count(tx, here.settings.runs_rate, "runs", who)
-        run = service.submit(tx, here.registry, body.model_id, body.inputs, who)
+        seen = service.seen_by(tx, asker)
+        service.check_model(asker, body.model_id, seen)
+        count(tx, here.settings.runs_rate, "runs", asker.name)
+        run = service.submit(tx, here.registry, body.model_id, body.inputs, asker.name, seen)
         return answer(RunSubmitted(run_id=run.id, status="queued"), 201)
 
     with here.store.write() as tx:
@@ -107,27 +114,28 @@ def list_runs(
     limit: Limit = PAGE,
 ) -> Response:
     """A page of runs."""
-    who = principal(request) if mine else None
+    asker = principal(request)
     with here.store.read() as tx:
-        page = tx.runs(model_id, states_of(status), who, cursor, limit or PAGE)
+        seen = service.seen_by(tx, asker)
+        page = tx.runs(model_id, states_of(status), asker.name if mine else None, cursor, limit or PAGE, seen)
     runs = tuple(RunAnswer.of(run) for run in page.items)
     return answer(RunPage.model_construct(runs=runs, next_cursor=page.next_cursor))
 
 
 @router.get("/runs/{run_id}", summary="Read a run", response_model=RunAnswer, responses=refusals(404))
-def get_run(here: Here, run_id: RunId) -> Response:
+def get_run(here: Here, request: Request, run_id: RunId) -> Response:
     """A run: what was asked for, and where it stands."""
     with here.store.read() as tx:
-        return answer(RunAnswer.of(tx.run(run_id)), headers=FRESH)
+        return answer(RunAnswer.of(_read(tx, request, run_id)), headers=FRESH)
 
 
 @router.get(
     "/runs/{run_id}/status", summary="Read a run's status", response_model=RunStatusAnswer, responses=refusals(404)
 )
-def get_run_status(here: Here, run_id: RunId) -> Response:
+def get_run_status(here: Here, request: Request, run_id: RunId) -> Response:
     """Where a run stands."""
     with here.store.read() as tx:
-        return answer(RunStatusAnswer.of(tx.run(run_id)), headers=FRESH)
+        return answer(RunStatusAnswer.of(_read(tx, request, run_id)), headers=FRESH)
 
 
 @router.get(
@@ -149,7 +157,7 @@ def get_run_results(
 ) -> Response:
     """The rows that a run gave, and a summary of all of them. 409 until it has succeeded."""
     with here.store.read() as tx:
-        run = tx.run(run_id)
+        run = _read(tx, request, run_id)
     _check_succeeded(run)
     results = Results(here.storage, run)
     chosen = format or _accepted(request.headers.get("accept", ""))
@@ -170,10 +178,13 @@ def get_run_results(
     response_model=RunStatusAnswer,
     responses=refusals(404, 409),
 )
-def cancel_run(here: Here, once: Bodiless, run_id: RunId) -> Response:
+def cancel_run(here: Here, request: Request, once: Bodiless, run_id: RunId) -> Response:
     """What computes it is stopped; its status becomes `failed`."""
+    asker = principal(request)
 
     def cancel() -> Response:
+        seen = service.seen_by(tx, asker)
+        service.check_model(asker, service.read(tx, run_id, seen).model_id, seen)
         try:
             return answer(RunStatusAnswer.of(service.cancel(tx, run_id)), 202)
         except StateForbids:
@@ -186,6 +197,10 @@ def cancel_run(here: Here, once: Bodiless, run_id: RunId) -> Response:
         response = perform(tx, once, cancel)
     here.wake()
     return response
+
+
+def _read(tx: Tx, request: Request, run_id: str) -> ModelRun:
+    return service.read(tx, run_id, service.seen_by(tx, principal(request)))
 
 
 def _choices(params: Mapping[str, Sequence[Any]]) -> dict[str, tuple[Any, ...]]:

@@ -16,7 +16,7 @@ from serve_app.strict import surface
 from tunesmith.domain.notification import NotificationState, Rule, shown
 from tunesmith.schemas.notifications import ChannelTest, ChannelTested, NotificationAnswer, NotificationPage
 from tunesmith.services.delivery import deliver_within, probe_message
-from tunesmith.services.notifications import channel_of
+from tunesmith.services.notifications import channel_of, public_only
 
 router = surface("/notifications", ["notifications"])
 PAGE = 100
@@ -57,7 +57,7 @@ def try_channel(here: Here, request: Request, body: Annotated[ChannelTest, FromJ
             if (earlier := once.replay(tx)) is not None:
                 return earlier
     rule = Rule(channel=body.channel, secret=body.secret)
-    deliver_within(TEST_S, channel_of(here.settings, rule), probe_message())
+    deliver_within(TEST_S, channel_of(here.settings, rule), probe_message(), public_only(here.settings, rule))
     told = answer(ChannelTested(status="sent", channel=shown(body.channel)))
     if once is None:
         return told

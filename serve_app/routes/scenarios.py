@@ -10,7 +10,7 @@ from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from serve_app import events, logs
 from serve_app.answers import answer, answers
-from serve_app.auth import principal
+from serve_app.auth import who
 from serve_app.body import FromJson
 from serve_app.context import Context, Here
 from serve_app.idempotency import Bodiless, Key, Once, perform
@@ -154,9 +154,9 @@ def run_scenario(
     here: Here, request: Request, once: Bodiless, session_id: SessionId, scenario_id: ScenarioId
 ) -> Response:
     """It begins when its session lets it. 409 unless it is `created`; reset it to run it again."""
-    who = principal(request)
+    asker = who(request)
     return _steer(
-        here, once, session_id, 202, lambda tx, session: service.run(tx, here.registry, session, scenario_id, who)
+        here, once, session_id, 202, lambda tx, session: service.run(tx, here.registry, session, scenario_id, asker)
     )
 
 
@@ -247,7 +247,7 @@ def optimize_algorithm(
         return found.search, found.total, found.note
 
     def work(tx: Tx) -> Response:
-        asked = _optimization(body, principal(request))
+        asked = _optimization(body, who(request))
         experiment, job = optimize(tx, here.registry, tx.session(session_id), asked, planned)
         envelope = JobEnvelope(
             status="submitted", job=JobAnswer.of(job, experiment.spec.tool_name), warnings=tuple(warnings)
@@ -261,7 +261,7 @@ def optimize_algorithm(
     return response
 
 
-def _optimization(body: OptimizeRequest, who: str) -> Optimization:
+def _optimization(body: OptimizeRequest, submitted_by: str) -> Optimization:
     return Optimization(
         algo_name=body.algo_name,
         dataset_key=body.dataset_key,
@@ -271,7 +271,7 @@ def _optimization(body: OptimizeRequest, who: str) -> Optimization:
         algo_params=body.algo_params or {},
         data_params=body.data_params or {},
         priority=body.rank,
-        submitted_by=who,
+        submitted_by=submitted_by,
     )
 
 

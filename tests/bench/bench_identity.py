@@ -1,4 +1,4 @@
-"""What it adds to a request to find out who asks: per kind of caller, with the token known and asked for anew."""
+"""What it adds to a request to find out who asks, and whether that one may; with the token known and asked for anew."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.types import Message
 
 from serve_app.auth import Authentication
+from serve_app.guarding import Guard
 from serve_app.identities import Identities
 from tunesmith.services import identity, tokens
 from tunesmith.store import Store, open_store
@@ -32,9 +33,9 @@ def main() -> None:
             known, asking = Identities(store), Identities(store, fresh_s=0)
             plain = Response("done")
             doors = {
-                "the key": (Authentication(plain, known, KEY, True), KEY),
-                "a token that is known": (Authentication(plain, known, KEY, True), token),
-                "a token, asked anew each time": (Authentication(plain, asking, KEY, True), token),
+                "the key": (Authentication(guarded(plain, known), known, KEY, True), KEY),
+                "a token that is known": (Authentication(guarded(plain, known), known, KEY, True), token),
+                "a token, asked anew each time": (Authentication(guarded(plain, asking), asking, KEY, True), token),
             }
             before = asyncio.run(median_us(plain, None))
             for who, (app, given) in doors.items():
@@ -46,6 +47,11 @@ def main() -> None:
             known.close()
             asking.close()
     print(f"  target: a request of somebody whose token is known (for {tokens.FRESH_S:g} s) waits less than 1 ms more")
+
+
+def guarded(plain: Response, identities: Identities) -> Guard:
+    """What answers, behind the check that it may."""
+    return Guard(plain, frozenset({("GET", "/stats")}), identities)
 
 
 async def median_us(app: object, given: str | None) -> float:

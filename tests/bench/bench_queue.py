@@ -83,8 +83,8 @@ def queue_jobs(store: Store) -> None:
             insert(jobs),
             [
                 {
-                    "id": f"job-{n}", "experiment_id": n, "run_number": 1, "state": "queued", "priority": 10,
-                    "search": search, "progress": {"total": 1}, "queued_at": utcnow(), "active": 1,
+                    "id": f"job-{n}", "workspace_id": workspace, "experiment_id": n, "run_number": 1, "state": "queued",
+                    "priority": 10, "search": search, "progress": {"total": 1}, "queued_at": utcnow(), "active": 1,
                 }
                 for n in ids
             ],

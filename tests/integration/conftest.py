@@ -32,7 +32,16 @@ from tunesmith.automl import Predictions
 from tunesmith.settings import Settings
 from tunesmith.store import Store
 
-OTHERS = "analysis_figures", "training_document", r"optuna_grpc\w*", r"optuna_storage_\w+", "identity", "rates"
+OTHERS = (
+    "analysis_figures",
+    "training_document",
+    r"optuna_grpc\w*",
+    r"optuna_storage_\w+",
+    "identity",
+    "rates",
+    "audit",
+    "limiting",
+)
 SURFACES = re.compile(rf"test_(\w+_api|{'|'.join(OTHERS)})")
 """What these modules test hangs little on the database, whose every query test_store.py asks on all kinds of it."""
 

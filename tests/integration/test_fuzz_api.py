@@ -28,9 +28,10 @@ from schemathesis.specs.openapi.checks import (
 from serve_app.app import build
 from tunesmith.data import new_files, write_tables
 from tunesmith.domain import ExperimentSpec, JobState, ProgramTool, Space, TrainingPlan
+from tunesmith.domain.identity import Role
 from tunesmith.plugins import Registry
 from tunesmith.scenarios.example import example_data
-from tunesmith.services import scenarios, sessions, trainings
+from tunesmith.services import identity, scenarios, sessions, tokens, trainings
 from tunesmith.settings import Settings
 from tunesmith.storage import Storage
 from tunesmith.store import Store, open_store
@@ -53,6 +54,9 @@ CHECKS = [
 EXAMPLE = "tunesmith.scenarios.example:build_example_config"
 QUIET = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
 BOUNDED = settings(max_examples=25, derandomize=True, deadline=None, suppress_health_check=QUIET)
+WHO: dict[str, Role | None] = {"anonymous": None, "viewer": "viewer", "runner": "runner", "editor": "editor",
+                               "admin": "admin"}  # fmt: skip
+OF_ROLES = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 THOROUGH = settings(max_examples=1000, deadline=None, suppress_health_check=QUIET)
 pytestmark = [
     pytest.mark.timeout(3600),
@@ -82,18 +86,38 @@ def on_postgres(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFacto
         yield from document(open_store(url), tmp_path_factory.mktemp("fuzz"))
 
 
-def document(store: Store, path: Path) -> Iterator[Any]:
+@pytest.fixture(scope="module")
+def in_prod(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, dict[str, str]]]:
+    """The document of a service that asks who asks, and a token of each role in its workspace."""
+    path = tmp_path_factory.mktemp("fuzz")
+    (path / "tunesmith.db").write_bytes(sqlite_template.read_bytes())
+    store, secrets_of = open_store(f"sqlite:///{path / 'tunesmith.db'}"), {}
+    with store.write() as tx:
+        tx.default_workspace()
+        for who, role in WHO.items():
+            if role is not None:
+                secrets_of[who] = tokens.issue(tx, identity.put_user(tx, who, "main", role), "fuzz")[0]
+    unlimited = {"rate_reads": None, "rate_writes": None, "rate_work": None, "runs_rate": None}
+    for schema in document(store, path, mode="prod", api_key=secrets.token_hex(16), **unlimited):
+        yield schema, secrets_of
+
+
+def document(store: Store, path: Path, **more: Any) -> Iterator[Any]:
     """The OpenAPI document of a service that has something to show, and its generated ids sometimes real ones."""
     ended, steered = history(store), queued_job(store, new_experiment(store)).id
     trained, trainable = executed(store), executed(store)
     there = {"session_id": "main", "key": "example_data", "name": "Slow", "scenario_id": scenario(store, path)}
     config = SchemathesisConfig(
-        projects=ProjectsConfig(default=ProjectConfig(generation=GenerationConfig(allow_x00=True)))
+        projects=ProjectsConfig(
+            default=ProjectConfig(generation=GenerationConfig(allow_x00=True, with_security_parameters=not more))
+        )
     )
+    chosen = Settings(data_dir=path, max_body_bytes=10**9, **more)
     schema = schemathesis.openapi.from_asgi(
         "/openapi.json",
-        build(Settings(data_dir=path, max_body_bytes=10**9), store=store, registry=Registry.load((EXAMPLE,))),
+        build(chosen, store=store, registry=Registry.load((EXAMPLE,))),
         config=config,
+        headers={"X-API-Key": chosen.api_key or ""} if more else {},
     )
 
     @schema.hook("map_path_parameters")
@@ -163,7 +187,20 @@ def test_every_operation_keeps_its_promises_on_postgres(on_postgres: Any, operat
     fuzz(on_postgres, operation, THOROUGH)
 
 
-def fuzz(schema: Any, operation: str, bounds: settings) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("who", WHO)
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_every_operation_keeps_its_promises_to_every_role(
+    in_prod: tuple[Any, dict[str, str]], operation: str, who: str
+) -> None:
+    schema, secrets_of = in_prod
+    headers = {"Authorization": f"Bearer {secrets_of[who]}"} if who in secrets_of else {}
+    fuzz(schema, operation, BOUNDED, OF_ROLES, headers)
+
+
+def fuzz(
+    schema: Any, operation: str, bounds: settings, checks: list[Any] = CHECKS, headers: dict[str, str] | None = None
+) -> None:
     """Send valid and invalid requests, as many as the bounds say."""
     method, path = operation.split()
     described = schema[path][method]
@@ -172,6 +209,6 @@ def fuzz(schema: Any, operation: str, bounds: settings) -> None:
     @bounds
     @given(case=strategies.one_of(cases))
     def check(case: schemathesis.Case) -> None:
-        case.call_and_validate(checks=CHECKS)
+        case.call_and_validate(checks=checks, headers=headers)
 
     check()

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 from alembic import command
-from sqlalchemy import text
+from sqlalchemy import select, text
+from sqlalchemy.exc import DatabaseError
 
+from tunesmith.domain import Grant, utcnow
 from tunesmith.errors import DatabaseUnavailable
 from tunesmith.store import Store, migrate, open_store
+from tunesmith.store.tables import audit
 from tunesmith.testing import new_experiment
 from tunesmith.testing.postgres import PostgresServer
 
@@ -77,6 +80,45 @@ def test_the_way_down_leaves_nothing_and_the_way_up_is_open_again(empty: Store) 
     assert migrate.current(empty.engine)[0] is None
     empty.upgrade()
     assert migrate.drift(empty.engine) == []
+
+
+def test_whoever_could_do_everything_before_roles_still_can(empty: Store) -> None:
+    migrate.upgrade(empty.engine, "0007")
+    with empty.write() as tx:
+        tx.connection.execute(text("INSERT INTO workspaces (id, name, created_at) VALUES ('w', 'main', '2026-01-01')"))
+        tx.connection.execute(
+            text(
+                "INSERT INTO users (id, workspace_id, name, password_hash, role, disabled, created_at) "
+                "VALUES ('u', 'w', 'ada', 'a hash', 'admin', false, '2026-01-01')"
+            )
+        )
+        tx.connection.execute(
+            text(
+                "INSERT INTO tokens (id, user_id, name, prefix, token_hash, created_at) "
+                "VALUES ('t', 'u', 'old', 'ts_', 'of a token', '2026-01-01')"
+            )
+        )
+    empty.upgrade()
+    with empty.write() as tx:
+        found, password = tx.credentials("ada") or (None, None)
+        assert password == "a hash"
+        assert (tx.token_holder("of a token") or (None,))[0] == found
+        assert tx.grants() == [Grant(workspace="main", subject="user:ada", role="admin")]
+        command.downgrade(migrate.configuration(tx.connection), "0007")
+        assert tx.connection.scalar(text("SELECT password_hash || role FROM users")) == "a hashadmin"
+
+
+def test_what_is_in_the_audit_log_stays_as_it_is(empty: Store) -> None:
+    changes = ["UPDATE audit SET principal = 'nobody'", "DELETE FROM audit"]
+    empty.upgrade()
+    row = {"at": utcnow(), "principal": "ada", "kind": "user", "action": "GET /", "status": 403, "details": {}}
+    with empty.write() as tx:
+        tx.connection.execute(audit.insert(), row)
+    for change in changes if empty.embedded else [*changes, "TRUNCATE audit"]:
+        with pytest.raises(DatabaseError, match="only ever added to"), empty.write() as tx:
+            tx.connection.execute(text(change))
+    with empty.read() as tx:
+        assert tx.connection.scalar(select(audit.c.principal)) == "ada"
 
 
 def test_processes_that_upgrade_at_once_all_succeed(empty_url: str) -> None:

@@ -80,7 +80,7 @@ class TestModels:
                 {"id": "simulator", "name": "Monte Carlo Simulator", "params": {"trials": [100, 1000, 10000]}},
             ]
         }
-        assert answer.headers["Cache-Control"] == "max-age=60"
+        assert answer.headers["Cache-Control"] == "private, max-age=60"
         tag = answer.headers["ETag"]
         for given in (tag, f'"other", W/{tag}', "*"):
             again = api.get("/api/models", headers={"If-None-Match": given})

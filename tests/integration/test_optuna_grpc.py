@@ -5,22 +5,27 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import optuna
 import pytest
 from cryptography.hazmat.primitives import serialization
 from optuna.distributions import FloatDistribution
+from optuna.exceptions import DuplicatedStudyError
 from optuna.storages import BaseStorage
 from optuna.storages._grpc.auto_generated import api_pb2
 from optuna.study import StudyDirection
 from optuna.testing.pytest_storages import StorageTestCase
+from optuna.trial import TrialState
 from optuna_wire import proxy, serving
 
-from tunesmith.domain import Trial
-from tunesmith.errors import ConnectionFailed, InvalidSettings, Unauthenticated
+from tunesmith.domain import Role, Trial
+from tunesmith.errors import ConnectionFailed, InvalidSettings, Unauthenticated, WorkspaceNotFound
 from tunesmith.optuna import connect
+from tunesmith.optuna.channel import RemoteStorage
 from tunesmith.optuna.server import OptunaServer
+from tunesmith.services import tokens
 from tunesmith.store import Store
 
 pytestmark = [
@@ -106,6 +111,87 @@ class TestTheToken:
     def test_with_it_any_machine_is_served(self, sqlite_url: str) -> None:
         with serving(sqlite_url, host="0.0.0.0", token=KEY) as server:
             connect(f"127.0.0.1:{server.port}", token=KEY).close()
+
+
+class TestUsers:
+    """Who comes with a token of their own, on a server that needs one."""
+
+    @pytest.fixture
+    def server(self, sqlite_url: str) -> Iterator[OptunaServer]:
+        with serving(sqlite_url, token=KEY) as server:
+            yield server
+
+    def test_studies_and_trials_are_found_in_their_workspace_alone(
+        self, server: OptunaServer, sqlite_store: Store
+    ) -> None:
+        ada, ben = (connected(server, token_of(sqlite_store, workspace)) for workspace in ("hers", "his"))
+        study = optuna.create_study(storage=ada, study_name="s")
+        study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+        trial = study.ask()
+        assert [found.study_name for found in ada.get_all_studies()] == ["s"]
+        assert ben.get_all_studies() == []
+        with pytest.raises(KeyError):
+            ben.get_study_id_from_name("s")
+        with pytest.raises(DuplicatedStudyError):  # names are unique in all workspaces together
+            ben.create_new_study([StudyDirection.MINIMIZE], "s")
+        for call in (
+            lambda: ben.get_study_directions(study._study_id),
+            lambda: ben.get_all_trials(study._study_id),
+            lambda: ben.create_new_trial(study._study_id),
+            lambda: ben.delete_study(study._study_id),
+            lambda: ben.get_trial(trial._trial_id),
+            lambda: ben.set_trial_user_attr(trial._trial_id, "a", 1),
+            lambda: ben.set_trial_state_values(trial._trial_id, TrialState.COMPLETE, [1.0]),
+        ):
+            with pytest.raises(KeyError):
+                call()
+        study.tell(trial, 1.0)
+        assert [found.state for found in study.trials] == [TrialState.COMPLETE] * 3
+        for storage in (ada, ben):
+            storage.close()
+
+    def test_the_role_says_what_they_may_do(self, server: OptunaServer, sqlite_store: Store) -> None:
+        viewer, runner, editor = (
+            connected(server, token_of(sqlite_store, "ours", role)) for role in ("viewer", "runner", "editor")
+        )
+        study_id = editor.create_new_study([StudyDirection.MINIMIZE], "s")
+        optuna.load_study(storage=runner, study_name="s").optimize(lambda trial: 1.0, n_trials=1)
+        assert len(viewer.get_all_trials(study_id)) == 1
+        for storage, call in (
+            (viewer, lambda: viewer.create_new_trial(study_id)),
+            (viewer, lambda: viewer.set_study_user_attr(study_id, "a", 1)),
+            (runner, lambda: runner.create_new_study([StudyDirection.MINIMIZE], "t")),
+            (runner, lambda: runner.delete_study(study_id)),
+        ):
+            with pytest.raises(grpc.RpcError) as raised:
+                call()
+            assert raised.value.code() is grpc.StatusCode.PERMISSION_DENIED, storage
+        editor.delete_study(study_id)
+        for storage in (viewer, runner, editor):
+            storage.close()
+
+    def test_a_workspace_is_theirs_or_not_there(self, server: OptunaServer, sqlite_store: Store) -> None:
+        token = token_of(sqlite_store, "hers")
+        connected(server, token, workspace="hers").close()
+        for workspace in ("main", "nowhere"):
+            with pytest.raises(WorkspaceNotFound):
+                connected(server, token, workspace=workspace)
+        with pytest.raises(Unauthenticated):
+            connected(server, "ts_" + 43 * "x")
+
+
+def connected(server: OptunaServer, token: str, **options: Any) -> RemoteStorage:
+    return connect(f"localhost:{server.port}", token=token, **options)
+
+
+def token_of(store: Store, workspace: str, role: Role = "admin") -> str:
+    """A token of somebody who has this role in a workspace, and none elsewhere."""
+    with store.write() as tx:
+        known = {found.name: found for found in tx.workspaces()}
+        here = known.get(workspace) or tx.create_workspace(workspace)
+        user = tx.create_user(here.id, f"{role}-of-{workspace}")
+        tx.grant(here.id, f"user:{user.id}", role)
+        return tokens.issue(tx, user, "test")[0]
 
 
 class TestTls:

@@ -75,12 +75,55 @@ def test_users_come_and_go_and_come_back(database: Store) -> None:
     assert document("list") == [ada, removed]
     table = run("list").stdout
     assert [line.split()[:3] for line in table.splitlines()[1:]] == [
-        ["ada@example.com", "admin", "no"],
-        ["ben", "admin", "yes"],
+        ["ada@example.com", "user", "main:editor"],
+        ["ben", "user", "main:editor"],
     ]
     assert "password" not in str(document("list"))
     assert not document("add", "ben", password=OTHER)["disabled"]
     assert identity.authenticate(database, "ben", OTHER)
+
+
+def test_a_program_is_given_tokens(database: Store) -> None:
+    robot = document("add", "robot", "--service", "--role", "runner")
+    assert (robot["kind"], robot["name"]) == ("service", "robot")
+    made = document("token", "robot", "nightly", "--scope", "read", "--scope", "model:linear_reg:run", "--days", "0")
+    assert made["token"]["expires_at"] is None
+    with database.read() as tx:
+        holder = tx.token_holder(tokens.hashed(made["access_token"]))
+    assert holder is not None
+    assert (holder[0].name, holder[1].scopes) == ("robot", ("read", "model:linear_reg:run"))
+    assert tokens.SHAPE.fullmatch(run("token", "robot", "nightly").stdout.strip())
+    document("add", "ada", password=PASSWORD)
+    assert "is a person" in error(run("token", "ada", "nightly"), 5)
+    assert "no scope" in error(run("token", "robot", "nightly", "--scope", "all"), 2)
+
+
+def test_groups_and_workspaces_are_made_and_granted(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNESMITH_DATABASE_URL", sqlite_url)
+
+    def told(*words: str) -> Any:
+        result = CliRunner().invoke(app, [*words, "--json"])
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+    document("add", "ada", "--role", "viewer", password=PASSWORD)
+    document("add", "ben", password=PASSWORD)
+    told("group", "add", "analysts")
+    assert told("group", "join", "analysts", "ben", "ada")["members"] == ["ada", "ben"]
+    assert told("group", "leave", "analysts", "ben")["members"] == ["ada"]
+    told("workspace", "add", "lab")
+    told("workspace", "grant", "lab", "group:analysts", "editor")
+    told("workspace", "grant", "lab", "user:ben", "admin")
+    told("workspace", "revoke", "lab", "user:ben")
+    assert told("workspace", "grants", "lab") == [{"workspace": "lab", "subject": "group:analysts", "role": "editor"}]
+    assert told("workspace", "model", "lab", "linear_reg", "user:ada")["subjects"] == ["user:ada"]
+    assert told("workspace", "quota", "lab", "--trials", "1000")["quotas"]["trials"] == 1000
+    assert [each["name"] for each in told("workspace", "list")] == ["lab", "main"]
+    told("group", "remove", "analysts")
+    assert (told("group", "list"), told("workspace", "grants", "lab")) == ([], [])
+    assert "nobody has a role" in CliRunner().invoke(app, ["workspace", "grants", "lab"]).stderr
+    missing = CliRunner().invoke(app, ["workspace", "grant", "nowhere", "user:ada", "viewer"])
+    assert "no workspace 'nowhere'" in error(missing, 4)
 
 
 def test_another_password_ends_the_old_one(database: Store) -> None:

@@ -27,7 +27,7 @@ README = (ROOT / "README.md").read_text()
 EXAMPLE_ENV = (ROOT / "config" / ".example.env").read_text()
 SEARCHING = (ROOT / "docs" / "searching.md").read_text()
 PAGES = [
-    *(ROOT / name for name in ("README.md", "CHANGELOG.md")),
+    *(ROOT / name for name in ("README.md", "SECURITY.md", "CHANGELOG.md")),
     *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "examples").rglob("*.md")),
 ]

@@ -63,7 +63,7 @@ def test_the_tree_in_the_docstring_is_the_tree() -> None:
 def test_the_statuses_in_the_docstring_are_the_statuses() -> None:
     drawn = {name: int(status) for name, status in re.findall(r"─ (\w+) \((\d+)\)", errors.__doc__ or "")}
     assert drawn.items() <= {kind.__name__: kind.status for kind in KINDS}.items()
-    assert set(drawn.values()) == {400, 401, 403, 404, 405, 409, 413, 424, 429, 500, 503}
+    assert set(drawn.values()) == {400, 401, 403, 404, 405, 408, 409, 413, 424, 429, 431, 500, 503}
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,9 +29,9 @@ listen stats
 """
 
 
-def edited(scratch: Path, loopback: bool) -> str:
+def edited(scratch: Path, loopback: bool, *more: Any) -> str:
     """The configuration as HAProxy gets it, after two starts with it."""
-    wrapper = wrapped(scratch, loopback)
+    wrapper = wrapped(scratch, loopback, *more)
     stand_in = wrapper.read_text().splitlines()
     stand_in[-1] = "exec true"
     wrapper.write_text("\n".join(stand_in))
@@ -58,7 +59,8 @@ def test_the_configuration_names_our_answers_once(tmp_path: Path) -> None:
     assert "return status 503 default-errorfiles" in text
     assert "tune.bufsize 65536" in text
     assert text.count("url_len") == 1
-    assert text.count("http-request set-header X-Forwarded-For %[src]\n") == 1
+    assert text.count("http-request add-header X-Forwarded-For %[src]") == 1
+    assert " ssl " not in text
     assert text.index("bind 127.0.0.1:8000") < text.index("X-Forwarded-For") < text.index("healthcheck")
     assert text.index("bind 127.0.0.1:8000") < text.index("url_len") < text.index("healthcheck")
     assert '"Service Unavailable" if healthcheck' in text
@@ -73,3 +75,14 @@ def test_only_on_loopback_everything_listens_on_loopback(tmp_path: Path) -> None
         scratch.mkdir()
         lines = edited(scratch, loopback).splitlines()
         assert [line.split()[1] for line in lines if line.strip().startswith("bind")] == bound
+
+
+def test_only_the_service_speaks_tls_and_only_these_proxies_are_believed(tmp_path: Path) -> None:
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    text = edited(tmp_path, True, ("10.0.0.0/8", "192.0.2.1"), (certificate, key))
+    bound = [line.split(maxsplit=1)[1] for line in text.splitlines() if line.strip().startswith("bind")]
+    speaks = f"127.0.0.1:8000 ssl crt {tmp_path}/tls.pem alpn h2,http/1.1 ssl-min-ver TLSv1.2"
+    assert bound == ["127.0.0.1:9101", speaks, "127.0.0.1:8404"]
+    assert text.count("acl trusted src 10.0.0.0/8 192.0.2.1") == 1
+    assert (tmp_path / "tls.pem").readlink() == certificate
+    assert (tmp_path / "tls.pem.key").readlink() == key

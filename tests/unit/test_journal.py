@@ -106,3 +106,15 @@ def test_processes_never_mix_their_lines(tmp_path: Path) -> None:
     lines = written(Settings(data_dir=tmp_path))
     assert len(lines) == 600
     assert all(line.endswith(line.split("[")[0][-1] * 20_000 + " end") for line in lines)
+
+
+def test_a_text_cannot_look_like_another_record_or_speak_to_a_terminal(settings: Settings) -> None:
+    keep_journal(settings, "api")
+    forged = "/x\n2026-01-01T00:00:00.000Z ERROR api[1] tunesmith: forged\r\x1b[2J\x85\u2028end\t."
+    try:
+        raise ValueError(forged)
+    except ValueError:
+        logging.getLogger("tunesmith").exception("GET %s", forged)
+    lines = written(settings)
+    assert [line[:4] for line in lines if not line.startswith("    ")] == [lines[0][:4]]
+    assert lines[1] == r"    2026-01-01T00:00:00.000Z ERROR api[1] tunesmith: forged\r\x1b[2J\x85\u2028end" + "\t."

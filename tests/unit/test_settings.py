@@ -72,6 +72,12 @@ def test_an_unknown_variable_that_is_near_nothing_is_refused_too() -> None:
         ("TUNESMITH_LOG_LEVEL", "LOUD"),
         ("TUNESMITH_RUNS_RATE", "often"),
         ("TUNESMITH_MAX_UPLOAD_BYTES", "2 GB"),
+        ("TUNESMITH_PUBLIC_URL", "http://tunesmith.example.org"),
+        ("TUNESMITH_PUBLIC_URL", "https://tunesmith.example.org/under/here"),
+        ("TUNESMITH_PUBLIC_URL", "tunesmith.example.org"),
+        ("TUNESMITH_OIDC_ISSUER", "http://id.example.org"),
+        ("TUNESMITH_OIDC_ISSUER", "https://id.example.org"),
+        ("TUNESMITH_OIDC_ROLE", "root"),
     ],
 )
 def test_a_bad_value_names_its_variable_and_itself(variable: str, value: str) -> None:
@@ -181,3 +187,32 @@ class TestStaticKeyByOtherNames:
     def test_what_is_neither_true_nor_false_is_refused(self) -> None:
         with pytest.raises(InvalidSettings, match="ENABLE_API_AUTH"):
             load_settings({"ENABLE_API_AUTH": "maybe"})
+
+
+def test_an_openid_provider_and_issuers_of_jwts_survive_being_handed_on(tmp_path: Path) -> None:
+    issuer = {"issuer": "https://id.example.org", "audience": "tunesmith", "algorithms": ["ES256"], "role": "runner"}
+    environ = {
+        "TUNESMITH_DATA_DIR": str(tmp_path),
+        "TUNESMITH_PUBLIC_URL": "https://Tunesmith.example.org/",
+        "TUNESMITH_OIDC_ISSUER": "https://id.example.org/realm",
+        "TUNESMITH_OIDC_CLIENT_ID": "tunesmith",
+        "TUNESMITH_OIDC_DOMAINS": "@Example.org, example.com",
+        "TUNESMITH_JWT_ISSUERS": json.dumps([issuer]),
+    }
+    settings = load_settings(environ)
+    assert settings.public_url == "https://tunesmith.example.org"
+    assert settings.oidc_domains == ("example.org", "example.com")
+    assert load_settings(settings.environment()) == settings
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"algorithms": ["HS256"]}, {"algorithms": ["none"]}, {"algorithms": []}, {"audience": ""}, {"keys": "x"},
+     {"jwks_url": "http://id.example.org/keys"}],
+)  # fmt: skip
+def test_an_issuer_that_anybody_could_be_is_refused(changes: dict[str, object]) -> None:
+    issuer = {"issuer": "https://id.example.org", "audience": "tunesmith"}
+    with pytest.raises(InvalidSettings, match="TUNESMITH_JWT_ISSUERS"):
+        load_settings({"TUNESMITH_JWT_ISSUERS": json.dumps([issuer | changes])})
+    with pytest.raises(InvalidSettings, match="each issuer may stand there once"):
+        load_settings({"TUNESMITH_JWT_ISSUERS": json.dumps([issuer, issuer])})

@@ -74,15 +74,16 @@ class TestCreate:
             "--env", "A=1", "--env", "B=x=y", "--timeout", "2h", "--depends-on", "first",
             "--notify", "https://ci.example.com/hook:failed,retrying", "--checkpoint-path", "nightly",
             "--resume-flag", "--resume", "--priority", "high", "--cpus", "2", "--gpus", "0.5", "--memory", "4GiB",
-            "--overlap", "queue", "--catch-up", "all", "--tag", "a", "--tag", "b", "--", "python", "train.py", "--lr",
-            "0.1",
+            "--overlap", "queue", "--catch-up", "all", "--tag", "a", "--tag", "b",
+            "--secret", "KEY=wandb", "--network", "--", "python", "train.py", "--lr", "0.1",
         )  # fmt: skip
         assert made.items() >= {
             "name": "nightly", "schedule": "0 2 * * *", "timezone": "Europe/Berlin", "image": "trainer:1",
             "max_retries": 5, "retry_backoff_s": 120, "env": {"A": "1", "B": "x=y"}, "timeout_s": 7200,
             "depends_on": ["first"], "checkpoint_path": "nightly", "resume_flag": "--resume", "priority": "high",
             "resources": {"cpus": 2, "gpus": 0.5, "memory_bytes": 4 * 2**30}, "overlap": "queue", "catch_up": "all",
-            "tags": ["a", "b"], "command": ["python", "train.py", "--lr", "0.1"],
+            "tags": ["a", "b"], "command": ["python", "train.py", "--lr", "0.1"], "secrets": {"KEY": "wandb"},
+            "network": True,
         }.items()  # fmt: skip
         (told,) = made["notify"]
         assert told["on"] == ["failed", "retrying"]

@@ -13,6 +13,7 @@ import socket
 import sys
 import threading
 import traceback
+from contextlib import suppress
 from typing import Any, TextIO
 
 from tuners.hosting import wire
@@ -67,7 +68,7 @@ def _out_of_the_way(descriptor: int) -> int:
 
 def _answer(packed: bytes, voice: ChildVoice) -> tuple[str, Any]:
     try:
-        task: Task[Any] = pickle.loads(packed)
+        task: Task[Any] = pickle.loads(packed)  # nosec B301  # from its parent
         return "done", task.perform(voice)
     except TunesmithError as error:
         _print_traceback(error)
@@ -118,10 +119,8 @@ def _stream(descriptor: int, buffering: int) -> TextIO:
 def _flush() -> None:
     """What Python and C libraries have not written yet."""
     for stream in (sys.stdout, sys.stderr):
-        try:
+        with suppress(Exception):  # the task closed it, or put something of its own there
             stream.flush()
-        except Exception:
-            continue  # the task closed it, or put something of its own there
     LIBC.fflush(None)
 
 

@@ -18,8 +18,9 @@ from typing import Any, TypeVar
 
 from tuners.hosting import wire
 from tuners.hosting.tasks import Task, TaskFailed
+from tuners.tools.environment import inherited
 from tuners.tools.process import TICK_S, Launcher, Stream
-from tuners.tools.running import inherited, signal_name
+from tuners.tools.running import signal_name
 from tunesmith.errors import TunesmithError
 
 T = TypeVar("T")
@@ -74,7 +75,7 @@ class Host:
         self._ours.settimeout(SEND_S)
         path = json.dumps([os.path.abspath(entry) for entry in sys.path])
         command = [sys.executable, "-X", "utf8", "-c", START, path]
-        request = {"args": command, "cwd": os.getcwd(), "env": inherited(), "cleanup": []}
+        request = {"args": command, "cwd": os.getcwd(), "env": inherited(), "cleanup": [], "user": None}
         try:
             with theirs:
                 self._launcher.start(request, [theirs.fileno(), log.fileno(), log.fileno()])

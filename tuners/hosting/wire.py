@@ -82,7 +82,7 @@ class Reader:
         found = []
         while len(self._data) >= HEADER.size and len(self._data) >= (end := HEADER.size + self._length()):
             try:
-                found.append(pickle.loads(memoryview(self._data)[HEADER.size : end]))
+                found.append(pickle.loads(memoryview(self._data)[HEADER.size : end]))  # nosec B301  # from a process of the same user
             except Exception as error:
                 raise Garbled(GARBLED) from error
             del self._data[:end]

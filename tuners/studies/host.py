@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 
 from tuners.messages import Prepared
 from tuners.studies.study import Outdated, Study
+from tunesmith.errors import QuotaExceeded
 from tunesmith.journal import keep_journal
 from tunesmith.settings import load_settings
 from tunesmith.store import Store, open_store
@@ -31,7 +32,7 @@ class Studies:
         self._loading: dict[int, threading.Lock] = {}
 
     def prepare(self, experiment_id: int, count: int) -> Prepared:
-        """Add `count` trials for workers to take. Raises ExperimentNotFound."""
+        """Add `count` trials for workers to take. Raises ExperimentNotFound, QuotaExceeded."""
         while True:
             with suppress(Outdated), self._at_hand(experiment_id) as study:
                 return study.prepare(count)
@@ -53,6 +54,8 @@ class Studies:
         study = self._study(experiment_id)
         try:
             yield study
+        except QuotaExceeded:
+            raise
         except BaseException:
             with self._lock:
                 self._live.pop(experiment_id, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from tuners import samplers
 from tuners.messages import Prepared
@@ -15,6 +15,7 @@ from tuners.stopping import Stopping
 from tuners.studies.finite import untried
 from tuners.studies.planning import total_of
 from tunesmith.domain import Experiment, Point, Scalar, Trial, TrialState, utcnow
+from tunesmith.errors import QuotaExceeded
 from tunesmith.store import Store, Tx
 from tunesmith.store.asking import ASKED, FIXED, LEFT
 
@@ -38,12 +39,12 @@ class Study:
 
     def __init__(self, store: Store, experiment_id: int) -> None:
         """Take it up from SQL. Raises ExperimentNotFound."""
-        self._store = store
         self._lock = threading.Lock()
         with store.read() as tx:
             experiment = tx.experiment(experiment_id)
             assert experiment.asking is not None, "a study begins with how its points are chosen"
             self.experiment, self.search = experiment, experiment.asking
+            self._store = store.scoped(experiment.workspace_id)
             self._others = Others(tx, experiment_id)
             self._load(tx)
 
@@ -52,7 +53,13 @@ class Study:
         return experiment.asking == self.search and experiment.spec.space == self.experiment.spec.space
 
     def prepare(self, count: int) -> Prepared:
-        """Add `count` waiting trials, or as many as there are points for; enqueued ones are among them."""
+        """Add `count` waiting trials, or as many as there are points for; enqueued ones are among them.
+
+        Raises:
+            QuotaExceeded: the workspace may not have so many trials.
+        """
+        with self._store.read() as tx:
+            tx.check_trials(count)
         added = 0
         while True:  # a few at a time: reports want to know meanwhile whether to go on
             with self._lock:
@@ -67,7 +74,9 @@ class Study:
             return Prepared(0)
         with self._store.read() as tx:
             waiting = tx.count_waiting(self.experiment.id, ahead)
-        return self.prepare(ahead - waiting) if waiting < ahead else Prepared(0)
+        with suppress(QuotaExceeded):  # whoever asks for more is told
+            return self.prepare(ahead - waiting) if waiting < ahead else Prepared(0)
+        return Prepared(0)
 
     def prune(self, number: int, step: int, metrics: dict[str, float]) -> bool:
         """Note a trial's intermediate values; whether it is hopeless."""

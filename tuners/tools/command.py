@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,8 +17,9 @@ from tuners.tools import checkpoints, repeats, templates
 from tuners.tools.checkpoints import Checkpoint, NoCheckpoint
 from tuners.tools.metrics import Patterns
 from tuners.tools.outcome import failure
-from tuners.tools.process import TICK_S, Ended
+from tuners.tools.process import TICK_S, Ended, Stream
 from tuners.tools.repeats import Watch
+from tuners.tools.rotation import Pump
 from tuners.tools.running import LOG, TAIL_BYTES, Failed, TrialRun, keep_log, trial_directory, usage
 from tunesmith.domain import CommandTool, utcnow
 from tunesmith.errors import StorageUnavailable
@@ -48,6 +50,7 @@ class CommandRun(TrialRun):
         super().__init__(batch, evaluation, watch, directory, deadline, variables)
         assert isinstance(batch.spec.tool, CommandTool)
         self.tool = batch.spec.tool
+        self.network = self.tool.network
         self.log = log
         self.log_start = os.fstat(log.fileno()).st_size
 
@@ -74,15 +77,30 @@ class CommandRun(TrialRun):
     def _command(self) -> tuple[Ended, dict[str, float], str | None]:
         """How the command ended, what the patterns found in its output, and what was wrong with them."""
         args = self.arguments()
-        if not self.tool.patterns:
-            return self._start(args, self._look), {}, None
-        patterns = Patterns(self.tool.patterns, self.log)
+        with self._output() as output:
+            if not self.tool.patterns:
+                return self._start(args, output, self._look), {}, None
+            patterns = Patterns(self.tool.patterns, output)
+            try:
+                ended = self._start(args, output, self._look, stdout=patterns.stdout)
+                ended, slow = self._take_in(patterns, ended)
+                return ended, patterns.found, slow
+            finally:
+                patterns.close()
+
+    @contextlib.contextmanager
+    def _output(self) -> Iterator[Stream]:
+        """Where it prints: the log itself, or a pipe into it that masks the secrets."""
+        if not self.batch.secrets:
+            yield self.log
+            return
+        pump = Pump(self.log, self.batch.secrets.values())
         try:
-            ended = self._start(args, self._look, stdout=patterns.stdout)
-            ended, slow = self._take_in(patterns, ended)
-            return ended, patterns.found, slow
+            yield pump
         finally:
-            patterns.close()
+            pump.close()
+        if pump.problem is not None:
+            raise pump.problem
 
     def _take_in(self, patterns: Patterns, ended: Ended) -> tuple[Ended, str | None]:
         """Wait for the patterns to see what the ended command printed, not beyond the trial's time or a stop."""
@@ -102,18 +120,20 @@ class CommandRun(TrialRun):
     def _script(
         self, name: str, template: str, env: Mapping[str, str] = MappingProxyType({}), at_least_s: float = 0
     ) -> Ended:
-        return self._start(self._write(name, template), lambda: self.watch([]), env, at_least_s)
+        with self._output() as output:
+            return self._start(self._write(name, template), output, lambda: self.watch([]), env, at_least_s)
 
     def _start(
         self,
         args: list[str],
+        output: Stream,
         watch: Callable[[], str | None],
         env: Mapping[str, str] = MappingProxyType({}),
         at_least_s: float = 0,
         stdout: int | None = None,
     ) -> Ended:
         try:
-            return self._group(args, self.log, watch, {**self._environment(), **env}, at_least_s, stdout)
+            return self._group(args, output, watch, {**self._environment(), **env}, at_least_s, stdout)
         except FileNotFoundError as error:
             raise Failed(
                 f"{error.filename}: not found on this node; it is what the script's #! line asks for"
@@ -125,7 +145,11 @@ class CommandRun(TrialRun):
 
     def _write(self, name: str, template: str) -> list[str]:
         path = self.directory / f"{name}.sh"
-        path.write_text(templates.render(template, self.declared, self.evaluation.params), encoding="utf-8")
+        script = templates.render(template, self.declared, self.evaluation.params)
+        path.unlink(missing_ok=True)  # a new file, and not what the script before this one may have linked it to
+        with path.open("x", encoding="utf-8") as stream:
+            os.fchmod(stream.fileno(), 0o644)  # whoever the trial runs as reads it
+            stream.write(script)
         return [*templates.interpreter(template), str(path)]
 
     def _ending(self) -> bytes:

@@ -10,7 +10,9 @@ from typing import cast
 from tuners.messages import Batch, Evaluation, Outcome, Stop
 from tuners.tools import checkpoints, command, function, hosted, program, repeats
 from tuners.tools.hosted import Tell
-from tuners.tools.outcome import failure
+from tuners.tools.isolation import refuse_functions
+from tuners.tools.masking import masked
+from tuners.tools.outcome import MAX_ERROR, Failed, failure
 from tuners.tools.repeats import Watch
 from tunesmith.domain import CommandTool, HostedTool, Parameter, ProgramTool, Scalar, utcnow
 from tunesmith.errors import StorageUnavailable
@@ -31,12 +33,24 @@ def evaluate(
 
     `watch` takes new intermediate values a few times a second and tells when to stop; `tell` takes how far it is.
     """
+    found = _evaluated(batch, evaluation, watch, suggest, tell)
+    if not batch.secrets or found.error is None:
+        return found
+    cut = len(found.error) >= MAX_ERROR
+    return replace(found, error=masked(found.error, batch.secrets.values(), cut))
+
+
+def _evaluated(batch: Batch, evaluation: Evaluation, watch: Watch, suggest: Suggest | None, tell: Tell) -> Outcome:
     if isinstance(batch.spec.tool, CommandTool):
         return command.evaluate(batch, evaluation, watch)
     if isinstance(batch.spec.tool, ProgramTool):
         return program.evaluate(batch, evaluation, watch)
     if isinstance(batch.spec.tool, HostedTool):
         return hosted.evaluate(batch, evaluation, watch, tell)
+    try:
+        refuse_functions(batch.isolation)
+    except Failed as error:
+        return failure(batch, evaluation, utcnow(), str(error))
     return around(batch, evaluation, watch, lambda look: function.evaluate(batch, evaluation, look, suggest=suggest))
 
 

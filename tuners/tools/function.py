@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from types import FrameType
 
@@ -16,6 +17,7 @@ from tuners.messages import Batch, Evaluation, Outcome, Stop
 from tuners.tools.callable_load import load
 from tuners.tools.callable_run import Interrupted, Watch, call, ended
 from tuners.tools.callable_trial import Suggest
+from tuners.tools.masking import masked
 from tuners.tools.outcome import failure
 from tuners.tools.process import TICK_S
 from tunesmith.domain import Parameter, Scalar, utcnow
@@ -32,7 +34,7 @@ def evaluate(batch: Batch, evaluation: Evaluation, watch: Watch, suggest: Sugges
     """
     started, output = utcnow(), io.StringIO()
     found: Outcome
-    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output), in_environment(batch.secrets):
         try:
             function = load(batch)
         except (Exception, SystemExit):
@@ -44,11 +46,26 @@ def evaluate(batch: Batch, evaluation: Evaluation, watch: Watch, suggest: Sugges
                     found = call(function, batch, evaluation, watched, asked)
             except Interrupted as reason:  # just before the call, or just after it
                 found = ended(batch, evaluation, started, str(reason))
-    text = output.getvalue()
+    text = masked(output.getvalue(), batch.secrets.values()) if batch.secrets else output.getvalue()
     try:
         return _keep_log(batch, evaluation, found, text) if text else found
     except StorageUnavailable as error:
         return failure(batch, evaluation, started, f"the log could not be kept: {error}", found.metrics)
+
+
+@contextlib.contextmanager
+def in_environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Let this process have some variables for a while."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 @contextlib.contextmanager

@@ -24,6 +24,7 @@ from typing import Any
 Streams = tuple[int, int, int]
 """Descriptors: stdin, stdout, stderr."""
 PR_SET_CHILD_SUBREAPER = 36
+PR_SET_NO_NEW_PRIVS = 38
 POLL_S = 0.01
 """Seconds between two looks at a group that was asked to end."""
 CLEAN_S = 5.0
@@ -157,7 +158,7 @@ class Command:
     def clean_up(self) -> None:
         """Run the command that cleans up, whatever comes of it."""
         null = os.open(os.devnull, os.O_RDWR)
-        request = {"args": self.cleanup, "cwd": "/", "env": self.environment}
+        request = {"args": self.cleanup, "cwd": "/", "env": self.environment, "user": None}
         try:
             pid = spawn(request, (null, null, null))
         except OSError:
@@ -224,6 +225,8 @@ def execute(request: dict[str, Any], streams: Streams) -> None:
     os.setsid()
     for target, source in enumerate(streams):
         os.dup2(source, target)
+    if request["user"] is not None:
+        become(**request["user"])
     os.chdir(request["cwd"])
     for number in signal.valid_signals() - {
         signal.SIGKILL,
@@ -232,6 +235,15 @@ def execute(request: dict[str, Any], streams: Streams) -> None:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.execvpe(request["args"][0], request["args"], request["env"])
+
+
+def become(uid: int, gid: int, groups: list[int]) -> None:
+    """Be another user from now on, and never more than that, whatever is executed."""
+    os.setgroups(groups)
+    os.setgid(gid)
+    os.setuid(uid)
+    os.umask(0o022)
+    ctypes.CDLL(None).prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
 def tell(worker: socket.socket, answer: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -11,8 +12,10 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from tuners.tools.environment import inherited
+from tuners.tools.process import Stream
 from tunesmith.domain import finite
 
 MAX_METRICS = 1000
@@ -57,7 +60,7 @@ class MetricsFile:
 
     def _lines(self, ended: bool) -> Iterator[bytes]:
         try:
-            with self.path.open("rb") as stream:
+            with open(self.path, "rb", opener=_opened) as stream:
                 if os.fstat(stream.fileno()).st_size < self._offset:  # written anew instead of appended to
                     self._offset, self._partial = 0, b""
                 stream.seek(self._offset)
@@ -69,6 +72,11 @@ class MetricsFile:
                         yield self._partial
                         self._partial = b""
         except FileNotFoundError:
+            return
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            self._problem("it is a link; write a file")
             return
         if ended:
             last, self._partial = self._partial, b""
@@ -107,10 +115,15 @@ class MetricsFile:
             self.problems.append(text)
 
 
+def _opened(path: str, flags: int) -> int:
+    """No link, which may lead to what only the platform may read; and no waiting for who writes to a pipe."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+
 class Patterns:
     """Regular expressions over the lines of a command's output, in a process of their own (see matcher.py)."""
 
-    def __init__(self, patterns: Mapping[str, str], log: IO[bytes]) -> None:
+    def __init__(self, patterns: Mapping[str, str], log: Stream) -> None:
         """Start it; the output goes on to `log`. Raises OSError."""
         self._names = list(patterns)
         self._results = os.memfd_create("results")
@@ -130,16 +143,17 @@ class Patterns:
             os.close(read_end)
         self._open = True
 
-    def _start(self, request: int, source: int, log: IO[bytes]) -> subprocess.Popen[bytes]:
+    def _start(self, request: int, source: int, log: Stream) -> subprocess.Popen[bytes]:
         script = str(Path(__file__).with_name("matcher.py"))
         arguments = [str(request), str(self._results), str(os.getpid())]
         return subprocess.Popen(
             [sys.executable, "-I", "-S", "-X", "utf8", script, *arguments],
             stdin=source,
-            stdout=log,
+            stdout=log.fileno(),
             stderr=subprocess.DEVNULL,
             pass_fds=[request, self._results],
             start_new_session=True,
+            env=inherited(),
         )
 
     @property

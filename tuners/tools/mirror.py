@@ -49,10 +49,13 @@ def _stamp(status: os.stat_result) -> Stamp:
 class Mirror:
     """A directory of this node, and its copy under a key prefix of a storage."""
 
-    def __init__(self, directory: Path, storage: Storage, prefix: str, owner: str, attempt: int = 1) -> None:
+    def __init__(
+        self, directory: Path, storage: Storage, prefix: str, owner: str, attempt: int = 1, live: bool = True
+    ) -> None:
         """`prefix`: empty, or it ends with a slash; `owner`: whose state it is, as only that is fetched.
 
-        `attempt`: of several mirrors of an owner, the one with the highest may write.
+        `attempt`: of several mirrors of an owner, the one with the highest may write; `live`: whether it does before
+        `close`.
         """
         self.directory, self.owner, self.attempt = directory, owner, attempt
         self._storage, self._prefix = storage, prefix
@@ -60,6 +63,8 @@ class Mirror:
         """Name -> key, as the manifest has it."""
         self._seen: dict[str, Stamp] = {}
         self._over = threading.Event()
+        if not live:
+            self._over.set()
         self._thread = threading.Thread(target=self._push_forever, name="checkpoint", daemon=True)
 
     def fetch(self) -> None:

@@ -15,6 +15,14 @@ MAX_ERROR = 8000
 """Characters of an error that are kept."""
 
 
+class Failed(Exception):
+    """The evaluation failed; the message says why."""
+
+
+class Stopped(Exception):
+    """The evaluation was ended from outside; the argument is the reason."""
+
+
 @cache
 def worker_name() -> str:
     """This host and process."""

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from tuners.tools.environment import inherited
+
 TICK_S = 0.25
 """Seconds between two looks at a running command."""
 PRUNED_GRACE_S = 1.0
@@ -63,19 +65,20 @@ def run_group(
     stdin: Stream | None = None,
     cleanup: Sequence[str] = (),
     held: Stream | None = None,
+    user: Mapping[str, Any] | None = None,
 ) -> Ended:
     """Run a command to its end, with its output in `log` (or its stdout in the file descriptor `stdout`).
 
     `watch` is called every TICK_S seconds; a text that it returns ends the command. `grace_s`: seconds between TERM and
     KILL, at most PRUNED_GRACE_S where the text is "pruned". `stdin`: what it reads, nothing unless given. `cleanup`: a
     command that takes away what is left of it, also when this process is dead; `held`: a descriptor that stays open
-    until then.
+    until then. `user`: `uid`, `gid` and `groups` that it runs with; None: those of this process.
 
     Raises:
         OSError: it cannot be started, or its launcher died.
     """
     launcher = _idle_launcher()
-    request = {"args": list(command), "cwd": str(cwd), "env": dict(env), "cleanup": list(cleanup)}
+    request = {"args": list(command), "cwd": str(cwd), "env": dict(env), "cleanup": list(cleanup), "user": user}
     out = log.fileno() if stdout is None else stdout
     try:
         with open(os.devnull, "rb") as nothing:
@@ -122,6 +125,7 @@ class Launcher:
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
+                env=inherited(),  # it is the parent of all commands, and they could read it there
                 check=False,
             )
         if started.returncode:

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from tuners.messages import Batch, Evaluation, Outcome
+from tuners.messages import Batch, Evaluation, Isolation, Outcome
 from tuners.tools import checkpoints, containers, repeats
 from tuners.tools.checkpoints import NoCheckpoint
 from tuners.tools.containers import Container, Engine
@@ -25,7 +25,6 @@ from tuners.tools.running import (
     Failed,
     Stopped,
     TrialRun,
-    inherited,
     keep_log,
     trial_directory,
     usage,
@@ -79,12 +78,15 @@ class ProgramRun(TrialRun):
         super().__init__(batch, evaluation, watch, directory, deadline, variables)
         assert isinstance(batch.spec.tool, ProgramTool)
         self.tool = batch.spec.tool
+        self.network = self.tool.network
+        if self.tool.image is not None:  # a container keeps it apart
+            self.isolation = Isolation()
         self.log, self.checkpoint, self.lock = log, checkpoint, lock
         self.engine: Engine | None = None
 
     def _run(self) -> None:
         if self.tool.image is None:
-            env = inherited() | self._variables(self.directory, self.checkpoint.directory)
+            env = self._inherited() | self._variables(self.directory, self.checkpoint.directory)
             ended = self._start(self._arguments(self.checkpoint.directory), env)
         else:
             self.engine = containers.find_engine(self.batch.containers)
@@ -107,13 +109,17 @@ class ProgramRun(TrialRun):
     def _variables(self, directory: Path, checkpoint: Path) -> dict[str, str]:
         """Its environment; the directories are those that the program sees."""
         own = {name: fill(value, self.declared, self.evaluation.params) for name, value in self.tool.env.items()}
-        return own | self._own_variables(directory) | {
+        return own | dict(self.batch.secrets) | self._own_variables(directory) | {
             checkpoints.VARIABLE: str(checkpoint),
             "JOB_ID": self.batch.training_id or self.batch.job_id,
             "ATTEMPT": str(self.evaluation.attempt),
             "CHECKPOINT_DIR": str(checkpoint),
             "RESUME_FROM_CHECKPOINT": str(checkpoint) if self.checkpoint.resumable else "",
         }  # fmt: skip
+
+    @property
+    def _checkpoint(self) -> Path:
+        return self.checkpoint.directory
 
     @property
     def _execution(self) -> str:
@@ -142,12 +148,12 @@ class ProgramRun(TrialRun):
     def _start_contained(self, made: Container) -> Ended:
         with os.fdopen(os.memfd_create("environment"), "r+b", buffering=0) as stdin:
             stdin.write(made.stdin)
-            return self._start(made.args, inherited() | made.env, stdin, made.cleanup)
+            return self._start(made.args, self._inherited() | made.env, stdin, made.cleanup)
 
     def _start(
         self, args: list[str], env: Mapping[str, str], stdin: IO[bytes] | None = None, cleanup: Sequence[str] = ()
     ) -> Ended:
-        pump = Pump(self.log)
+        pump = Pump(self.log, self.batch.secrets.values())
         try:
             ended = self._group(args, pump, self._look, env, stdin=stdin, cleanup=cleanup, held=self.lock)
         except OSError as error:

@@ -137,18 +137,23 @@ def execution_checkpoint(batch: Batch, evaluation: Evaluation) -> Iterator[Execu
     tool = batch.spec.tool
     assert isinstance(tool, ProgramTool)
     storage, key = Storage(batch.artifacts), execution_key(batch, evaluation)
-    path, execution = tool.checkpoint_path, execution_id(batch, evaluation)
+    path = tool.checkpoint_path
+    if batch.isolation.active and path is not None and not path.startswith("s3://"):
+        raise Failed(
+            f"checkpoint_path {path!r}: where trials are isolated (TUNESMITH_TRIAL_USER, TUNESMITH_TRIAL_SANDBOX), "
+            "none may name a directory of its node; leave it out, or write s3://bucket/prefix"
+        )
     if path is None and storage.local is not None:
         yield _on_this_node(storage.local / key / KEPT, evaluation, named=False)
     elif path is None:
-        with _mirrored(storage, f"{key}/{KEPT}/", execution, evaluation, named=False) as checkpoint:
+        with _mirrored(storage, f"{key}/{KEPT}/", batch, evaluation, named=False) as checkpoint:
             yield checkpoint
     elif path.startswith("s3://"):
         with _saying(path):
             remote = Storage(path)
             remote.check()
         prefix = f"{_point(evaluation)}/" if evaluation.params else ""
-        with _mirrored(remote, prefix, execution, evaluation, named=True) as checkpoint:
+        with _mirrored(remote, prefix, batch, evaluation, named=True) as checkpoint:
             yield checkpoint
     else:
         directory = _resolved(path, batch) / (_point(evaluation) if evaluation.params else "")
@@ -176,12 +181,16 @@ def _on_this_node(directory: Path, evaluation: Evaluation, named: bool) -> Execu
 
 @contextlib.contextmanager
 def _mirrored(
-    storage: Storage, prefix: str, owner: str, evaluation: Evaluation, named: bool
+    storage: Storage, prefix: str, batch: Batch, evaluation: Evaluation, named: bool
 ) -> Iterator[ExecutionCheckpoint]:
+    owner = execution_id(batch, evaluation)
     directory = _on_node(f"{owner}.checkpoint")
+    if batch.isolation.user is not None:
+        directory.parent.chmod(0o711)  # so that the trial's user gets to its own, whose name nobody else knows
     shutil.rmtree(directory, ignore_errors=True)  # a worker that was killed left it
     directory.mkdir()
-    mirror = Mirror(directory, storage, prefix, owner, evaluation.attempt)
+    # While another user writes there, a file may become a link to what only the platform may read.
+    mirror = Mirror(directory, storage, prefix, owner, evaluation.attempt, live=not batch.isolation.active)
     try:
         if evaluation.attempt > 1:
             mirror.fetch()

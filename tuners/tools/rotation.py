@@ -10,8 +10,12 @@ import contextlib
 import fcntl
 import os
 import threading
+from collections.abc import Collection
 from pathlib import Path
 from types import TracebackType
+from typing import Any, Protocol
+
+from tuners.tools.masking import Masker
 
 HEAD = 65_536
 """Bytes of the beginning that are kept besides, at most; no more than a tenth of the whole."""
@@ -79,11 +83,20 @@ class RotatedLog:
         self.close()
 
 
+class Writable(Protocol):
+    """A log: something that bytes are added to."""
+
+    def write(self, data: bytes, /) -> Any:
+        """Add to it. Raises OSError."""
+        ...
+
+
 class Pump:
     """A pipe into a log: what is written to its `fileno()` gets there until it is closed."""
 
-    def __init__(self, log: RotatedLog) -> None:
-        self._log = log
+    def __init__(self, log: Writable, secrets: Collection[str] = ()) -> None:
+        """`secrets`: what is masked on the way."""
+        self._log, self._masker = log, Masker(secrets)
         self._source, self._sink = os.pipe()
         with contextlib.suppress(OSError):  # beyond what this user may have
             fcntl.fcntl(self._sink, fcntl.F_SETPIPE_SZ, CHUNK)
@@ -104,7 +117,11 @@ class Pump:
     def _carry(self) -> None:
         with os.fdopen(self._source, "rb", buffering=0) as source:
             while data := source.read(CHUNK):
-                try:
-                    self._log.write(data)
-                except OSError as error:
-                    self.problem = self.problem or error
+                self._add(self._masker.feed(data))
+        self._add(self._masker.end())
+
+    def _add(self, data: bytes) -> None:
+        try:
+            self._log.write(data)
+        except OSError as error:
+            self.problem = self.problem or error

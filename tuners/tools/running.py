@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import signal
 import tempfile
@@ -14,9 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from tuners.messages import Batch, Evaluation, Outcome
-from tuners.tools import checkpoints, templates
+from tuners.messages import Batch, Evaluation, Isolation, Outcome
+from tuners.tools import checkpoints, isolation, templates
+from tuners.tools.environment import inherited
 from tuners.tools.metrics import MetricsFile
+from tuners.tools.outcome import Failed as Failed
+from tuners.tools.outcome import Stopped as Stopped
 from tuners.tools.outcome import failure, judge, outcome, storable
 from tuners.tools.process import Ended, Stream, run_group
 from tuners.tools.repeats import Watch
@@ -28,14 +30,6 @@ TAIL_BYTES = 2000
 """Bytes of output that an error quotes."""
 
 
-class Failed(Exception):
-    """The evaluation failed; the message says why."""
-
-
-class Stopped(Exception):
-    """The evaluation was ended from outside; the argument is the reason."""
-
-
 class TrialRun(ABC):
     """One run of a tool that is a process: a trial's, or one of its repeats."""
 
@@ -43,6 +37,10 @@ class TrialRun(ABC):
     """The directory that it runs in: the run's own."""
     limit_name = "trial_timeout_s"
     """What people call the limit of its time."""
+    network = False
+    """Whether it has a network in a sandbox."""
+    user: isolation.User | None = None
+    """The Unix user that it runs as, if it is another one."""
 
     def __init__(
         self,
@@ -58,12 +56,19 @@ class TrialRun(ABC):
         self.declared = [parameter.name for parameter in batch.spec.space]
         self.directory = self.place = directory
         self.deadline, self.variables = deadline, variables
+        self.isolation: Isolation = batch.isolation
         self.metrics = MetricsFile(directory / METRICS)
         self.values: dict[str, float] = {}
 
     @abstractmethod
     def _run(self) -> None:
         """Run it to its end, and note its `values`. Raises Failed, Stopped, UnsafeValue."""
+
+    @property
+    def _checkpoint(self) -> Path | None:
+        """The directory of its checkpoint, if it has one."""
+        name = self.variables.get(checkpoints.VARIABLE)
+        return None if name is None else Path(name)
 
     @abstractmethod
     def _ending(self) -> bytes:
@@ -73,6 +78,7 @@ class TrialRun(ABC):
         """Run it to its end, however it ends."""
         started = utcnow()
         try:
+            self._admit()
             self._run()
         except Stopped as reason:
             state = TrialState.PRUNED if str(reason) == "pruned" else TrialState.WAITING
@@ -80,6 +86,14 @@ class TrialRun(ABC):
         except (Failed, templates.UnsafeValue) as error:
             return failure(self.batch, self.evaluation, started, str(error), self.values)
         return judge(self.batch, self.evaluation, started, self.values)
+
+    def _admit(self) -> None:
+        """Make its directories those of the user that it runs as. Raises Failed, OSError."""
+        self.user = isolation.user_of(self.isolation)
+        if self.user is not None:
+            self.user.admit(self.directory)
+            if self._checkpoint is not None:
+                self.user.own(self._checkpoint)
 
     def _look(self) -> str | None:
         return self.watch(self.metrics.read())
@@ -97,11 +111,17 @@ class TrialRun(ABC):
         held: Stream | None = None,
     ) -> Ended:
         left = None if self.deadline is None else max(self.deadline - time.monotonic(), at_least_s)
-        grace_s = self.batch.grace_s
-        return run_group(args, self.place, env, log, stdout, left, watch, grace_s, stdin, cleanup, held)
+        if self.isolation.active:
+            writable = [self.directory, *filter(None, (self._checkpoint,))]
+            args = isolation.sandboxed(self.batch, args, writable, self.network)
+        grace_s, user = self.batch.grace_s, None if self.user is None else self.user.request
+        return run_group(args, self.place, env, log, stdout, left, watch, grace_s, stdin, cleanup, held, user)
+
+    def _inherited(self) -> dict[str, str]:
+        return inherited(self.batch.isolation.without) | ({} if self.user is None else self.user.variables)
 
     def _environment(self) -> dict[str, str]:
-        return inherited() | self._own_variables(self.directory)
+        return self._inherited() | dict(self.batch.secrets) | self._own_variables(self.directory)
 
     def _own_variables(self, directory: Path) -> dict[str, str]:
         """What the platform says of the trial; `directory`: the run's, as the process sees it."""
@@ -116,7 +136,11 @@ class TrialRun(ABC):
         }
 
     def _problems(self) -> Iterator[bytes]:
-        """Lines for the log: what could not be read of the metrics."""
+        """Lines for the log: what could not be read of the metrics, unless a secret could stand there, cut in two."""
+        if self.batch.secrets and self.metrics.problems:
+            count = len(self.metrics.problems)
+            yield f"tunesmith: {count} of the lines in $TUNESMITH_METRICS could not be read\n".encode()
+            return
         for problem in self.metrics.problems:
             yield f"tunesmith: in $TUNESMITH_METRICS: {storable(problem)}\n".encode()
 
@@ -141,11 +165,6 @@ class TrialRun(ABC):
         return f"; its output ends with:\n{text}" if text else "; it printed nothing"
 
 
-def inherited() -> dict[str, str]:
-    """This process's environment without the platform's own variables: its tokens are none of a tool's business."""
-    return {k: v for k, v in os.environ.items() if not k.startswith(("TUNESMITH_", "RAY_"))}
-
-
 def usage(ended: Ended) -> dict[str, float]:
     """What a command used, as metrics."""
     return {
@@ -159,7 +178,7 @@ def usage(ended: Ended) -> dict[str, float]:
 def keep_log(storage: Storage, key: str, directory: Path, found: Outcome) -> Outcome:
     """Keep a trial's log, when there is one. Raises StorageUnavailable."""
     log = directory / LOG
-    if not log.is_file() or log.stat().st_size == 0:  # the script may have removed it
+    if log.is_symlink() or not log.is_file() or log.stat().st_size == 0:  # the script may have removed it
         return found
     if storage.local is None:
         storage.upload(log, f"{key}/{LOG}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, JsonValue, ValidationError
+from pydantic import ConfigDict, Field, JsonValue, ValidationError
 from pydantic_core import to_json
 
 from tunesmith.domain.experiment import METRIC_NAME
@@ -21,6 +21,8 @@ MAX_PATH = 2000
 
 class Section(Value):
     """One section of a configuration; the string under a key describes it, its `Field` gives its range."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
 
 class ModelSection(Section):

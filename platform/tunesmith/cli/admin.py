@@ -10,13 +10,14 @@ from typing import Any
 import tunesmith
 from tunesmith.cli.options import DataDir, Json
 from tunesmith.cli.output import console, print_fields, print_json, print_table
-from tunesmith.settings import PREFIX, Settings, load_settings
+from tunesmith.field_docs import field_docs
+from tunesmith.settings import PREFIX, SECRET, Settings, load_settings
 
 SECRET_IN_URL = re.compile(
     r"(?P<before>://[^/@:]*:)[^/@]*(?=@)|(?P<query>[?&][^=&]*(?:password|secret|token|key)[^=&]*=)[^&]*", re.I
 )
 
-SECRETS = ("api_key", "admin_password", "channels", "notify", "webhook_secret")
+SECRETS = SECRET - {"database_url"}
 """Settings that are secret altogether."""
 
 
@@ -75,7 +76,7 @@ def _setting(present: Settings, name: str) -> dict[str, Any]:
         "variable": PREFIX + name.upper(),
         "value": value,
         "set": name in present.model_fields_set,
-        "meaning": " ".join((Settings.model_fields[name].description or "").split()),
+        "meaning": " ".join(field_docs(Settings)[name].split()),
     }
 
 

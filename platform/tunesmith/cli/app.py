@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 import tunesmith
 from tunesmith.cli import (
     admin,
+    audit,
     automl,
     catalogues,
     data,
@@ -20,11 +21,15 @@ from tunesmith.cli import (
     housekeep,
     interchange,
     jobs,
+    me,
     notify,
+    options,
     optuna_server,
+    people,
     plot,
     runs,
     scenarios,
+    secrets,
     server,
     sessions,
     training_exchange,
@@ -82,6 +87,9 @@ COMMANDS = (
     ("doctor", doctor.doctor, PLATFORM),
     ("settings", admin.settings, PLATFORM),
     ("housekeep", housekeep.housekeep, PLATFORM),
+    ("audit", audit.audit, PLATFORM),
+    ("login", me.login, PLATFORM),
+    ("whoami", me.whoami, PLATFORM),
     ("version", admin.version, PLATFORM),
     ("submit", jobs.submit, WORK),
     ("job", jobs.show_job, WORK),
@@ -129,10 +137,21 @@ app.add_typer(all_jobs, name="jobs", rich_help_panel=WORK)
 database.command("upgrade", epilog=exits.EPILOG)(admin.upgrade)
 database.command("current", epilog=exits.EPILOG)(admin.current)
 app.add_typer(database, name="db", rich_help_panel=PLATFORM)
-_people = typer.Typer(no_args_is_help=True, help="Users and their tokens.", epilog=exits.EPILOG)
-for _name, _command in users.COMMANDS:
-    _people.command(_name, epilog=exits.EPILOG)(_command)
-app.add_typer(_people, name="user", rich_help_panel=PLATFORM)
+PEOPLE = (
+    ("user", "Users and programs, and their tokens.", users.COMMANDS),
+    ("group", "Groups of users.", people.GROUP_COMMANDS),
+    ("workspace", "Workspaces, and who may do what in them.", people.WORKSPACE_COMMANDS),
+    ("token", "Your own tokens.", me.TOKEN_COMMANDS),
+)
+for _group, _help, _commands in PEOPLE:
+    _typer = typer.Typer(no_args_is_help=True, help=_help, epilog=exits.EPILOG)
+    for _name, _command in _commands:
+        _typer.command(_name, epilog=exits.EPILOG)(_command)
+    app.add_typer(_typer, name=_group, rich_help_panel=PLATFORM)
+_secrets = typer.Typer(no_args_is_help=True, help="Secrets that trials are given by name.", epilog=exits.EPILOG)
+for _name, _command in secrets.COMMANDS:
+    _secrets.command(_name, epilog=exits.EPILOG)(_command)
+app.add_typer(_secrets, name="secret", rich_help_panel=WORK)
 GROUPS = (
     ("sessions", "Sessions: workspaces of datasets and scenarios.", sessions.COMMANDS),
     ("data", "Datasets of a session.", data.COMMANDS),
@@ -163,5 +182,15 @@ def root(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
     traceback: Annotated[bool, typer.Option("--traceback", help="Show where an unexpected error came from.")] = False,
+    workspace: Annotated[
+        str | None,
+        typer.Option(
+            "--workspace",
+            metavar="NAME",
+            help="The workspace to work in. Without it: TUNESMITH_WORKSPACE, else your own.",
+            callback=options.remember_workspace,
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Optimize any tool on a Ray cluster: `tunesmith up`, then `tunesmith submit FILE --wait`."""

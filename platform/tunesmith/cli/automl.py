@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -22,9 +20,10 @@ from tunesmith.cli.automl_output import (
     print_yaml,
     write_predictions,
 )
-from tunesmith.cli.options import Json, Limit, Url
+from tunesmith.cli.me import login
+from tunesmith.cli.options import Json, Limit, Url, workspace
 from tunesmith.cli.output import hint, print_error, print_json, print_table
-from tunesmith.client.automl import AutoMLClient, access_token
+from tunesmith.client.automl import AutoMLClient
 from tunesmith.client.discovery import platform_url
 from tunesmith.errors import BadRequest, TunesmithError
 
@@ -68,31 +67,6 @@ class StatusOption(StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"
     STOPPED = "stopped"
-
-
-def login(
-    user: Annotated[
-        str | None, typer.Option("--user", metavar="NAME", help="Who signs in; asked for if unset.", show_default=False)
-    ] = None,
-    password_stdin: Annotated[
-        bool, typer.Option("--password-stdin", help="Read the password from stdin instead of asking for it.")
-    ] = False,
-    url: Url = None,
-    as_json: Json = False,
-) -> None:
-    """Get a token, and print how to use it: eval "$(tunesmith automl login)"."""
-    if user is None:
-        user = str(typer.prompt("User", err=True))
-    if password_stdin:
-        password = sys.stdin.readline().rstrip("\n")
-    else:
-        password = str(typer.prompt("Password", hide_input=True, err=True))
-    token = access_token(user, password, url or platform_url())
-    if as_json:
-        print_json(token)
-        return
-    typer.echo(f"export TUNESMITH_API_KEY={shlex.quote(token['access_token'])}")
-    hint(f"until {token.get('expires_at')}; `eval` this line, or paste it, and nothing else is kept")
 
 
 def list_configs(
@@ -262,8 +236,8 @@ COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (
 
 
 def connect(url: str | None) -> AutoMLClient:
-    """A client for `--url`."""
-    return AutoMLClient(base_url=url or platform_url())
+    """A client for `--url`, and for `--workspace`."""
+    return AutoMLClient(base_url=url or platform_url(), workspace=workspace.get())
 
 
 def _followed(client: AutoMLClient, model_id: str, quiet: bool) -> dict[str, Any]:

@@ -145,7 +145,7 @@ def disk(settings: Settings) -> Check:
 
 def shared_memory(settings: Settings) -> Check:
     """Shared memory for Ray's object store."""
-    place = Path("/dev/shm")
+    place = Path("/dev/shm")  # nosec B108  # the kernel's own, only looked at
     if not place.is_dir():
         return ok("this system has no /dev/shm; Ray uses its temporary directory")
     free = shutil.disk_usage(place).free
@@ -168,7 +168,8 @@ def running_platform(settings: Settings, url: str | None) -> Check:
     running = read_run_file(settings.run_file)
     if url is None and (running is None or not running.alive):
         return ok(f"none runs in {settings.data_dir}; `tunesmith up` starts one")
-    with Client(url or (running.url if running else None), timeout=5, retries=1) as client:
+    certificate = running.tls_cert if running else None
+    with Client(url or (running.url if running else None), timeout=5, retries=1, certificate=certificate) as client:
         try:
             return ok(f"{client.url}: {client.health().status}")
         except TunesmithError as error:

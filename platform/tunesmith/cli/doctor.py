@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import typer
 from rich.markup import escape
 
-from tunesmith.cli import checks, exits
+from tunesmith.cli import checks, exits, safety
 from tunesmith.cli.checks import Check
 from tunesmith.cli.options import DataDir, Json, Url
 from tunesmith.cli.output import console, print_json
@@ -25,11 +25,15 @@ CHECKS: tuple[tuple[str, Callable[[Settings], Check]], ...] = (
     ("disk", checks.disk),
     ("shared memory", checks.shared_memory),
     ("containers", checks.containers),
+    ("dashboard", safety.dashboard),
+    ("ray token", safety.ray_token),
+    ("transport", safety.transport),
+    ("isolation", safety.isolation),
 )
 
 
 def doctor(data_dir: DataDir = None, url: Url = None, as_json: Json = False) -> None:
-    """Check Python, Ray, HAProxy, database, storage, ports, disk, containers and the running platform."""
+    """Check Python, Ray, HAProxy, database, storage, ports, disk, containers, safety and the running platform."""
     settings = load_settings(data_dir=data_dir)
     found = list(_examine(settings, url))
     if as_json:

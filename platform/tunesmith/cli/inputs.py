@@ -84,7 +84,7 @@ def read_document(path: str) -> Any:
         if path.lower().endswith(".json"):
             raise InvalidBody(f"{path} is no JSON: {error}") from error
     try:
-        return yaml.load(content, Loader=_Loader)
+        return yaml.load(content, Loader=_Loader)  # nosec B506  # a SafeLoader
     except yaml.YAMLError as error:
         raise InvalidBody(f"{path} is neither JSON nor YAML: {error}") from error
 

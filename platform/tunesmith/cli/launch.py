@@ -95,15 +95,15 @@ def _await_ready(process: subprocess.Popen[bytes], settings: Settings) -> RunFil
         if process.poll() is not None:
             raise TunesmithError(f"The platform ended with exit code {process.returncode} before it was ready")
         found = read_run_file(settings.run_file)
-        if found is not None and _ready(found.url):
+        if found is not None and _ready(found):
             return found
         time.sleep(0.1)
     raise TunesmithError(f"The platform is not ready after {START_S:g} s")
 
 
-def _ready(url: str) -> bool:
+def _ready(found: RunFile) -> bool:
     try:
-        with Client(url, timeout=5, retries=0) as client:
+        with Client(found.url, timeout=5, retries=0, certificate=found.tls_cert) as client:
             client.ready()
     except TunesmithError:
         return False

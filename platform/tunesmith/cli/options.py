@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated
 
@@ -41,6 +42,16 @@ TrainingName = Annotated[str, typer.Argument(metavar="JOB", help="The training j
 ExperimentId = Annotated[int, typer.Argument(metavar="EXPERIMENT", help="The experiment's id.")]
 
 
+workspace: ContextVar[str | None] = ContextVar("workspace", default=None)
+"""What `--workspace` says."""
+
+
+def remember_workspace(name: str | None) -> str | None:
+    """The callback of `--workspace`, which stands before the command that it is about."""
+    workspace.set(name)
+    return name
+
+
 def connect(url: str | None) -> Client:
-    """A client for `--url`."""
-    return Client(url)
+    """A client for `--url`, and for `--workspace`."""
+    return Client(url, workspace=workspace.get())

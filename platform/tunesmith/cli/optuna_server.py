@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import threading
@@ -14,6 +13,7 @@ import typer
 from tunesmith.cli.options import DataDir, Json
 from tunesmith.cli.output import console, hint, print_json_line
 from tunesmith.errors import InvalidSettings, TunesmithError
+from tunesmith.journal import log_to_stderr
 from tunesmith.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -68,14 +68,14 @@ def optuna_server(
     On this machine, unmodified scripts use it: study = optuna.load_study(study_name=...,
     storage=optuna.storages.GrpcStorageProxy(host="localhost", port=13000)).
 
-    With TUNESMITH_API_KEY set, every call needs that key, and workers elsewhere use
+    With TUNESMITH_API_KEY set, every call needs that key or a user's token, and workers elsewhere use
     storage=tunesmith.optuna.connect("host:13000", token=..., ca="server.pem"), which also sends heartbeats.
 
     A study is an experiment: `tunesmith experiments` lists it, and the service's API shows its trials. Ctrl-C stops
     the server in order; open trials go on when it is back.
     """
     settings = load_settings(host=host, database_url=database, data_dir=data_dir)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_to_stderr()
     server = _server(settings, port, _tls(tls_cert, tls_key), lease)
     over = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -98,7 +98,14 @@ def _server(settings: Settings, port: int, tls: tuple[Path, Path] | None, lease_
             "pip install 'grpcio>=1.68.1' 'protobuf>=5.28.1'"
         ) from error
     return OptunaServer(
-        settings.database, settings.host, port, settings.api_key, tls, lease_s, container=settings.container
+        settings.database,
+        settings.host,
+        port,
+        settings.api_key,
+        tls,
+        lease_s,
+        container=settings.container,
+        required=settings.mode == "prod",
     )
 
 

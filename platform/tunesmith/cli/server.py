@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -40,6 +41,12 @@ def up(
             show_default=False,
         ),
     ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option("--tls-cert", help="Listen by TLS with this certificate (PEM).", show_default=False)
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option("--tls-key", help="The certificate's private key (PEM).", show_default=False)
+    ] = None,
     plugin: Annotated[
         list[str] | None,
         typer.Option(
@@ -65,6 +72,8 @@ def up(
         data_dir=data_dir,
         num_cpus=num_cpus,
         optuna_port=optuna_port,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
         plugins=tuple(plugin) if plugin else None,
     )
     running = _running(settings)
@@ -96,7 +105,8 @@ def down(data_dir: DataDir = None, as_json: Json = False) -> None:
 def status(url: Url = None, data_dir: DataDir = None, as_json: Json = False) -> None:
     """Show whether the platform runs, where, and how many jobs it has."""
     run_file = None if url else _running(load_settings(data_dir=data_dir))
-    with Client(url or (run_file.url if run_file else None)) as client:
+    certificate = run_file.tls_cert if run_file else None
+    with Client(url or (run_file.url if run_file else None), certificate=certificate) as client:
         found: dict[str, Any] = {"url": client.url, "health": client.health().status}
         if run_file is not None:
             found |= run_file.model_dump(mode="json", exclude={"url"})

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import wraps
+from functools import partial, wraps
 from typing import Annotated, Any
 
 import typer
@@ -133,12 +133,12 @@ def rule(text: str) -> dict[str, Any]:
     return {"channel": text}
 
 
-def variables(given: Sequence[str]) -> dict[str, str]:
+def variables(given: Sequence[str], flag: str = "--env") -> dict[str, str]:
     """`K=V` each. Raises BadRequest."""
     pairs = [text.partition("=") for text in given]
     for name, equals, value in pairs:
         if not (name and equals):
-            raise BadRequest(f"--env {name + equals + value!r}: write NAME=VALUE")
+            raise BadRequest(f"{flag} {name + equals + value!r}: write NAME=VALUE")
     return {name: value for name, _, value in pairs}
 
 
@@ -160,6 +160,14 @@ OPTIONS = (
     FieldOption(
         "env", "--env", list[str], "A variable of its environment. Once for each.", "NAME=VALUE", variables,
         "No variables of its own.", {},
+    ),
+    FieldOption(
+        "secrets", "--secret", list[str], "A variable of its environment that gets a secret. Once for each.",
+        "NAME=SECRET", partial(variables, flag="--secret"), "No secrets.", {},
+    ),
+    FieldOption(
+        "network", "--network", bool, "It has a network where the platform puts trials into a sandbox.",
+        without="It has none there.", empty=False,
     ),
     FieldOption(
         "timeout_s", "--timeout", str, "End an attempt after so long, as failed: 90, 15m, 2h.", "SECONDS", seconds,

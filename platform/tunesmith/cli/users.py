@@ -5,13 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tunesmith.cli.me import KEEP, Days, Purpose, Scopes, print_tokens
 from tunesmith.cli.options import DataDir, Json
-from tunesmith.cli.output import console, print_json, print_table
-from tunesmith.domain import Token, utcnow
+from tunesmith.cli.output import console, hint, print_json, print_table
+from tunesmith.domain import Role
+from tunesmith.domain.identity import MAIN
 from tunesmith.errors import BadRequest
 from tunesmith.settings import load_settings
 
@@ -27,29 +30,67 @@ FromStdin = Annotated[
 ]
 
 
-def add(name: Name, password_stdin: FromStdin = False, data_dir: DataDir = None, as_json: Json = False) -> None:
+RoleOption = Annotated[Role, typer.Option("--role", help="What may be done in the workspace.")]
+WorkspaceOption = Annotated[
+    str, typer.Option("--workspace", metavar="NAME", help="The workspace that the user works in by default.")
+]
+
+
+def add(
+    name: Name,
+    role: RoleOption = "editor",
+    workspace: WorkspaceOption = MAIN,
+    service: Annotated[
+        bool, typer.Option("--service", help="A program: it has no password, and gets tokens (user token).")
+    ] = False,
+    password_stdin: FromStdin = False,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
     """Add a user, or bring a removed one back.
 
-    It asks for the password, of 8 characters at least. The user gets a token with it (POST /v1/auth/token), which is
-    accepted wherever the platform's key is.
+    It asks for the password, of 8 characters at least. The user gets a token with it (tunesmith login), which is
+    accepted wherever the platform's key is. An admin of the workspace `main` administrates the platform.
     """
     from tunesmith.services import identity
 
-    password = _read_password(password_stdin)
-    with _database(data_dir) as store:
-        user = identity.add_user(store, name, password)
-    _tell(user, as_json, f"{user.name} was added")
+    password = None if service else _read_password(password_stdin)
+    with database(data_dir) as store:
+        user = identity.add_user(store, name, password, workspace, role)
+    tell(user, as_json, f"{user.name} was added")
 
 
 def list_users(data_dir: DataDir = None, as_json: Json = False) -> None:
-    """List all users, removed ones too."""
-    with _database(data_dir) as store, store.write() as tx:
-        found = tx.users(tx.default_workspace())
+    """List all users, removed ones too, with their own roles."""
+    with database(data_dir) as store, store.read() as tx:
+        found, grants = tx.users(), tx.grants()
     if as_json:
         print_json(found)
         return
-    columns = ("name", "role", "removed", "added")
-    print_table(columns, ((user.name, user.role, user.disabled, user.created_at) for user in found), empty="no users")
+    roles: dict[str, list[str]] = {}
+    for grant in grants:
+        roles.setdefault(grant.subject, []).append(f"{grant.workspace}:{grant.role}")
+    rows = (
+        (user.name, user.kind, ", ".join(roles.get(f"user:{user.name}", ())), user.disabled, user.created_at)
+        for user in found
+    )
+    print_table(("name", "kind", "roles", "removed", "added"), rows, empty="no users")
+
+
+def make_token(
+    name: Name, purpose: Purpose, scope: Scopes = None, days: Days = 90, data_dir: DataDir = None, as_json: Json = False
+) -> None:
+    """Make a token for a program, and print it."""
+    from tunesmith.services import identity, tokens
+
+    with database(data_dir) as store, store.write() as tx:
+        lifetime = timedelta(days=days) if days else None
+        secret, token = tokens.issue(tx, identity.program(tx, name), purpose, lifetime, scope)
+    if as_json:
+        print_json({"access_token": secret, "token": token})
+        return
+    typer.echo(secret)
+    hint(KEEP)
 
 
 def change_password(
@@ -59,9 +100,9 @@ def change_password(
     from tunesmith.services import identity
 
     given = _read_password(password_stdin)
-    with _database(data_dir) as store:
+    with database(data_dir) as store:
         user = identity.set_password(store, name, given)
-    _tell(user, as_json, f"{user.name} has another password, and no tokens any more")
+    tell(user, as_json, f"{user.name} has another password, and no tokens any more")
 
 
 def remove(name: Name, data_dir: DataDir = None, as_json: Json = False) -> None:
@@ -71,20 +112,19 @@ def remove(name: Name, data_dir: DataDir = None, as_json: Json = False) -> None:
     """
     from tunesmith.services import identity
 
-    with _database(data_dir) as store, store.write() as tx:
+    with database(data_dir) as store, store.write() as tx:
         user, revoked = identity.remove_user(tx, name)
-    _tell(user, as_json, f"{user.name} was removed, with {len(revoked)} tokens")
+    tell(user, as_json, f"{user.name} was removed, with {len(revoked)} tokens")
 
 
 def list_tokens(name: Name, data_dir: DataDir = None, as_json: Json = False) -> None:
     """List a user's tokens, newest first, with how they begin; those that ended are there for a month."""
-    with _database(data_dir) as store, store.read() as tx:
+    with database(data_dir) as store, store.read() as tx:
         found = tx.tokens(tx.user(name).id)
     if as_json:
         print_json(found)
         return
-    columns = ("id", "begins with", "for", "state", "made", "expires", "last used")
-    print_table(columns, map(_row, found), empty=f"{name} has no tokens")
+    print_tokens(found, f"{name} has no tokens")
 
 
 def revoke(
@@ -99,7 +139,7 @@ def revoke(
     """Take tokens back; a running platform refuses them within 5 seconds."""
     from tunesmith.services import tokens
 
-    with _database(data_dir) as store, store.write() as tx:
+    with database(data_dir) as store, store.write() as tx:
         revoked = tokens.revoke(tx, tx.user(name), token or None)
     if as_json:
         print_json(revoked)
@@ -112,13 +152,14 @@ COMMANDS = (
     ("list", list_users),
     ("password", change_password),
     ("remove", remove),
+    ("token", make_token),
     ("tokens", list_tokens),
     ("revoke", revoke),
 )
 
 
 @contextmanager
-def _database(data_dir: Path | None) -> Iterator[Store]:
+def database(data_dir: Path | None) -> Iterator[Store]:
     """The database of the settings, brought to the newest version: the first user may come before the first start."""
     from tunesmith.store import open_store
 
@@ -139,15 +180,9 @@ def _read_password(from_stdin: bool) -> str:
         raise BadRequest("The password on stdin is no UTF-8 text") from None
 
 
-def _tell(user: Any, as_json: bool, sentence: str) -> None:
+def tell(value: Any, as_json: bool, sentence: str) -> None:
+    """What was changed, as JSON or in a sentence."""
     if as_json:
-        print_json(user)
+        print_json(value)
     else:
         console().print(sentence, markup=False)
-
-
-def _row(token: Token) -> tuple[object, ...]:
-    over = token.expires_at is not None and token.expires_at <= utcnow()
-    state = "revoked" if token.revoked_at else "expired" if over else "accepted"
-    made = (token.created_at, token.expires_at, token.last_used_at)
-    return token.id, token.prefix, token.name, state, *made

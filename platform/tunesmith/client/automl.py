@@ -54,14 +54,16 @@ class AutoMLClient:
         *,
         transport: httpx2.BaseTransport | None = None,
         timeout_s: float = TIMEOUT_S,
+        workspace: str | None = None,
     ) -> None:
         """A client of the platform at `base_url`, with or without `/v1` at its end.
 
-        `api_key` is a token of `login` or the platform's key, without one `TUNESMITH_API_KEY`, if that is set.
+        `api_key` is a token of `login` or the platform's key, without one `TUNESMITH_API_KEY`, if that is set;
+        `workspace` is the one to work in, without one `TUNESMITH_WORKSPACE`, else the user's own.
         `transport` carries the requests instead of the network. Raises ConnectionFailed when the URL is none.
         """
         key = api_key or os.environ.get("TUNESMITH_API_KEY") or None
-        self._connection = _connection(key, base_url, transport, timeout_s)
+        self._connection = _connection(key, base_url, transport, timeout_s, workspace)
 
     @classmethod
     def login(
@@ -261,8 +263,14 @@ def _path(model_id: str) -> str:
     return f"{PREFIX}/models/{quote(model_id, safe='')}"
 
 
-def _connection(key: str | None, base_url: str, transport: httpx2.BaseTransport | None, timeout_s: float) -> Connection:
-    return Connection(base_url.rstrip("/").removesuffix(PREFIX), key, transport, timeout_s)
+def _connection(
+    key: str | None,
+    base_url: str,
+    transport: httpx2.BaseTransport | None,
+    timeout_s: float,
+    workspace: str | None = None,
+) -> Connection:
+    return Connection(base_url.rstrip("/").removesuffix(PREFIX), key, transport, timeout_s, workspace=workspace)
 
 
 @contextmanager

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import httpx2
 
 from tunesmith.client.answers import paged, parsed
+from tunesmith.client.audit import Audit
 from tunesmith.client.connection import Connection
 from tunesmith.client.discovery import DEFAULT_URL, platform_url
 from tunesmith.client.experiment import Experiment, PriorityWord
@@ -17,11 +19,14 @@ from tunesmith.client.model_runs import ModelRuns, models
 from tunesmith.client.naming import find
 from tunesmith.client.notifications import Notifications
 from tunesmith.client.records import Progress
+from tunesmith.client.secrets import Secrets
 from tunesmith.client.sessions import Sessions
+from tunesmith.client.tokens import Tokens
 from tunesmith.client.training_jobs import TrainingJobs
 from tunesmith.domain import JobState
 from tunesmith.schemas.experiments import ExperimentAnswer
 from tunesmith.schemas.health import HealthAnswer, ReadyAnswer
+from tunesmith.schemas.identity import MeAnswer
 from tunesmith.schemas.jobs import JobAnswer
 from tunesmith.schemas.model_runs import ModelAnswer
 from tunesmith.schemas.records import ExperimentForm, Record
@@ -58,18 +63,22 @@ class Client:
         transport: httpx2.BaseTransport | None = None,
         timeout: float = 30.0,
         retries: int = 5,
+        workspace: str | None = None,
+        certificate: str | Path | None = None,
     ) -> None:
         """A client of the platform at `url`.
 
         Without one: `TUNESMITH_URL`, else the platform that runs in `TUNESMITH_DATA_DIR`, else http://127.0.0.1:8000.
-        `token` is the platform's API key, without one `TUNESMITH_API_KEY`.
-        `transport` carries the requests instead of the network; `timeout` is in seconds, per request. Raises
-        ConnectionFailed when the URL is none.
+        `token` is a user's, or the platform's key, without one `TUNESMITH_API_KEY`. `workspace` is the name of the one
+        to work in, without one `TUNESMITH_WORKSPACE`, else the user's own.
+        `transport` carries the requests instead of the network; `timeout` is in seconds, per request.
+        `certificate`: the platform's own (PEM), which is trusted then, whatever names it has; that of a platform in
+        `TUNESMITH_DATA_DIR` is known. Raises ConnectionFailed when the URL is none, or the certificate cannot be read.
         """
         if url is None:
             url = DEFAULT_URL if transport is not None else platform_url()
         token = token or os.environ.get("TUNESMITH_API_KEY") or None
-        self._connection = Connection(url, token, transport, timeout, retries)
+        self._connection = Connection(url, token, transport, timeout, retries, workspace, certificate)
 
     def __enter__(self) -> Self:
         return self
@@ -89,6 +98,21 @@ class Client:
     def notifications(self) -> Notifications:
         """The notifications of training jobs."""
         return Notifications(self._connection)
+
+    @property
+    def tokens(self) -> Tokens:
+        """The tokens of whoever the client's own one belongs to."""
+        return Tokens(self._connection)
+
+    @property
+    def audit(self) -> Audit:
+        """The audit log."""
+        return Audit(self._connection)
+
+    @property
+    def secrets(self) -> Secrets:
+        """The secrets of the workspace, which tools are given by name."""
+        return Secrets(self._connection)
 
     @property
     def training_jobs(self) -> TrainingJobs:
@@ -210,6 +234,10 @@ class Client:
     def pruners(self) -> tuple[PrunerAnswer, ...]:
         """The pruners of the platform, with their options."""
         return parsed(self._connection, PrunersAnswer, self._connection.get("/api/v1/pruners")).pruners
+
+    def me(self) -> MeAnswer:
+        """Who the platform says that asks, and what that one may do in which workspace."""
+        return parsed(self._connection, MeAnswer, self._connection.get("/v1/auth/me"))
 
     def health(self) -> HealthAnswer:
         """What the platform says about itself. Raises Unavailable when it cannot work."""

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import ssl
 import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any
 
 import httpx2
 from pydantic_core import to_jsonable_python
 
 import tunesmith
+from tunesmith.client.discovery import certificate_of
 from tunesmith.client.retry import Transient, retrying
 from tunesmith.errors import ConnectionFailed, InvalidBody, TunesmithError, Unavailable, from_body
 
@@ -36,13 +40,18 @@ class Connection:
         transport: httpx2.BaseTransport | None = None,
         timeout: float = 30.0,
         retries: int = 5,
+        workspace: str | None = None,
+        certificate: str | Path | None = None,
     ) -> None:
+        """`workspace`: the name of the one to work in; None: `TUNESMITH_WORKSPACE`, else the user's own."""
         self.url = url.rstrip("/")
         self.retries = retries
         headers = {"User-Agent": f"tunesmith/{tunesmith.__version__}", "Accept": "application/json"}
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
-        self._http = _http_client(self.url, headers, transport, timeout)
+        if chosen := workspace or os.environ.get("TUNESMITH_WORKSPACE"):
+            headers["X-Workspace"] = chosen
+        self._http = _http_client(self.url, headers, transport, timeout, certificate or certificate_of(self.url))
 
     def close(self) -> None:
         """Close it; it cannot be used any more."""
@@ -158,7 +167,11 @@ class Connection:
 
 
 def _http_client(
-    url: str, headers: Mapping[str, str], transport: httpx2.BaseTransport | None, timeout: float
+    url: str,
+    headers: Mapping[str, str],
+    transport: httpx2.BaseTransport | None,
+    timeout: float,
+    certificate: str | Path | None,
 ) -> httpx2.Client:
     try:
         parsed = httpx2.URL(url)
@@ -170,9 +183,21 @@ def _http_client(
         base_url=parsed,
         headers=headers,
         transport=transport,
+        verify=True if certificate is None else _pinned(certificate),
         timeout=httpx2.Timeout(timeout, connect=min(timeout, 5.0)),
         trust_env=parsed.host not in LOOPBACK,  # a proxy of the environment cannot reach this machine's own loopback
     )
+
+
+def _pinned(certificate: str | Path) -> ssl.SSLContext:
+    """Trusts this certificate, whoever signed it and for whatever names. Raises ConnectionFailed."""
+    try:
+        context = ssl.create_default_context(cafile=str(certificate))
+    except OSError as error:
+        raise ConnectionFailed(f"The certificate {str(certificate)!r} cannot be read: {error}") from error
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context
 
 
 def _present(params: Mapping[str, Any]) -> dict[str, Any]:

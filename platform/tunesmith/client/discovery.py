@@ -32,6 +32,8 @@ class RunFile(BaseModel):
     """Ray's dashboard, if it has one."""
     optuna: str | None = None
     """Host and port for Optuna workers, if it serves them."""
+    tls_cert: Path | None = None
+    """The certificate that it speaks TLS with."""
     started_at: datetime
     """When it became ready."""
     version: str
@@ -62,10 +64,21 @@ def platform_url(environ: Mapping[str, str] | None = None) -> str:
     environ = os.environ if environ is None else environ
     if url := environ.get(PREFIX + "URL"):
         return url
+    running = _running(environ)
+    return DEFAULT_URL if running is None else running.url
+
+
+def certificate_of(url: str) -> Path | None:
+    """The certificate of the platform that runs in the data directory, if this is its URL."""
+    running = _running(os.environ) if url.startswith("https:") else None
+    return running.tls_cert if running is not None and running.url == url else None
+
+
+def _running(environ: Mapping[str, str]) -> RunFile | None:
     given = environ.get(PREFIX + "DATA_DIR")
     settings = Settings(data_dir=Path(given)) if given else Settings()
     running = read_run_file(settings.run_file)
-    return running.url if running is not None and running.alive else DEFAULT_URL
+    return running if running is not None and running.alive else None
 
 
 def _is_another(pid: int, started_at: datetime) -> bool:

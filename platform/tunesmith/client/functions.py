@@ -117,8 +117,15 @@ def _lies_below(name: str, module: Any, root: Path) -> bool:
     file = getattr(module, "__file__", None)
     if not isinstance(file, str) or name.partition(".")[0] in OURS or getattr(module, "__name__", None) != name:
         return False
+    path = _own_code(file)
+    return path is not None and path.is_relative_to(root)
+
+
+@functools.cache
+def _own_code(file: str) -> Path | None:
+    """The resolved path of a module's file, where it is Python code that nobody installed."""
     path = Path(file).resolve()
-    return path.is_relative_to(root) and path.suffix == ".py" and not _installed(path)
+    return path if path.suffix == ".py" and not _installed(path) else None
 
 
 def _installed(path: Path) -> bool:

@@ -3,7 +3,8 @@
 from tunesmith.domain.backoff import backoff_s
 from tunesmith.domain.cron import Cron
 from tunesmith.domain.experiment import Compute, Constraint, Experiment, ExperimentSpec, Objective, Resources
-from tunesmith.domain.identity import Token, User
+from tunesmith.domain.identity import Grant, Group, Principal, Quotas, Role, Token, User, Workspace
+from tunesmith.domain.issuers import SignIn
 from tunesmith.domain.job import (
     ACTIVE,
     ENDED,
@@ -19,12 +20,14 @@ from tunesmith.domain.model import TrainedModel
 from tunesmith.domain.page import Page
 from tunesmith.domain.params import Params
 from tunesmith.domain.search import Pruner, Search
+from tunesmith.domain.secret import Secret
 from tunesmith.domain.session import (
     ComparedKpi,
     ComparedScenario,
     Comparison,
     Dataset,
     ModelRun,
+    RunFilter,
     Scenario,
     Session,
     Standing,
@@ -70,6 +73,8 @@ __all__ = [
     "ExperimentSpec",
     "ExternalTool",
     "FunctionTool",
+    "Grant",
+    "Group",
     "HostedTool",
     "Job",
     "JobState",
@@ -81,15 +86,21 @@ __all__ = [
     "Parameter",
     "Params",
     "Point",
+    "Principal",
     "Priority",
     "ProgramTool",
     "Progress",
     "Pruner",
+    "Quotas",
     "Resources",
+    "Role",
+    "RunFilter",
     "Scalar",
     "Scenario",
     "Search",
+    "Secret",
     "Session",
+    "SignIn",
     "Space",
     "Standing",
     "TableInfo",
@@ -105,6 +116,7 @@ __all__ = [
     "TrialState",
     "User",
     "Value",
+    "Workspace",
     "backoff_s",
     "finite",
     "finite_only",

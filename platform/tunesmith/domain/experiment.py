@@ -157,6 +157,9 @@ class ExperimentSpec(Value):
             del content["repeats"]
         if not self.space.constraints:
             del content["space"]["constraints"]
+        for name in ("secrets", "network"):
+            if not content["tool"].get(name):
+                content["tool"].pop(name, None)
         return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 

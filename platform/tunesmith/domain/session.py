@@ -190,6 +190,22 @@ class ModelRun(Value):
     """When it moved on last."""
 
 
+class RunFilter(Value):
+    """Which models, and which of their runs, somebody sees."""
+
+    closed: frozenset[str] = frozenset()
+    """The models that only others see."""
+    attributes: Mapping[str, tuple[str, ...]] = {}
+    """By input, the values that a run must have; without one: any."""
+
+    def refused(self, inputs: Mapping[str, JsonValue]) -> str | None:
+        """The first input that keeps a run from being seen; None: there is none."""
+        for name, values in self.attributes.items():
+            if inputs.get(name) is None or str(inputs[name]) not in values:
+                return name
+        return None
+
+
 def metric_name(kpi: str) -> str:
     """The name of the metric that a KPI is kept as: what no metric may be called becomes `_`."""
     name = re.sub(r"[^A-Za-z0-9_./-]", "_", kpi)

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue, field_validator
+from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
 
+from tunesmith.domain.secret import SECRET_NAME
 from tunesmith.domain.value import Value
 
 MAX_TEMPLATE = 1_000_000
@@ -80,6 +81,25 @@ def check_environment(env: Mapping[str, str]) -> Mapping[str, str]:
     return env
 
 
+def check_secrets(secrets: Mapping[str, str]) -> Mapping[str, str]:
+    """The variables and the secrets that they get, unless one cannot be set, or a secret's name is none: ValueError."""
+    check_environment(secrets)
+    for variable, name in secrets.items():
+        if not SECRET_NAME.fullmatch(name):
+            raise ValueError(f"{variable}: {name!r} is no name of a secret: letters, digits and _.- (100 at most)")
+    return secrets
+
+
+def check_distinct(env: Mapping[str, str], secrets: Mapping[str, str]) -> None:
+    """Raise ValueError where a variable would have two values."""
+    if twice := sorted(env.keys() & secrets.keys()):
+        raise ValueError(f"{twice[0]} stands in env and in secrets; give it one value")
+
+
+Secrets = Annotated[Mapping[str, str], AfterValidator(check_secrets), Field(max_length=100)]
+"""Variables of a trial's environment -> names of the workspace's secrets that they get."""
+
+
 class CommandTool(Value):
     """A bash command template with `${param}` holes, run in a directory and a process group of its own."""
 
@@ -92,6 +112,10 @@ class CommandTool(Value):
     """Template run after the command, also after a failed one (its exit code is in `$TUNESMITH_EXIT_CODE`)."""
     patterns: Mapping[str, str] = {}
     """Metric name -> regular expression over the lines of stdout; the last match's first group is the value."""
+    secrets: Secrets = {}
+    """Variables of its environment -> the workspace's secrets that they get."""
+    network: bool = False
+    """Whether it has a network where the platform puts trials into a sandbox."""
 
     _compiles = field_validator("patterns")(check_patterns)
 
@@ -111,11 +135,20 @@ class ProgramTool(Value):
     """Where its checkpoint is kept: an absolute path, one inside the data directory, or `s3://bucket/prefix`."""
     resume_flag: str | None = Field(default="--resume-from-checkpoint", min_length=1, max_length=200)
     """The argument before the checkpoint's path when it is resumed; null: the command stays as it is."""
+    secrets: Secrets = {}
+    """Variables of its environment -> the workspace's secrets that they get."""
+    network: bool = False
+    """Whether it has a network where the platform puts trials into a sandbox."""
 
     _named = field_validator("command")(check_command)
     _referable = field_validator("image")(check_image)
     _kept_inside = field_validator("checkpoint_path")(check_checkpoint_path)
     _settable = field_validator("env")(check_environment)
+
+    @model_validator(mode="after")
+    def _once_each(self) -> ProgramTool:
+        check_distinct(self.env, self.secrets)
+        return self
 
 
 class FunctionTool(Value):
@@ -124,6 +157,8 @@ class FunctionTool(Value):
     type: Literal["function"] = "function"
     entrypoint: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
     """`package.module:function`; it returns a number (the first objective) or a dict of metrics."""
+    secrets: Secrets = {}
+    """Variables of the environment, while it is called -> the workspace's secrets that they get."""
 
 
 class CallableTool(Value):
@@ -135,6 +170,8 @@ class CallableTool(Value):
     """What people call it: `module:qualified.name`."""
     define_by_run: bool = False
     """Whether it asks for its parameters while it runs, in Optuna's style; the space is empty then."""
+    secrets: Secrets = {}
+    """Variables of the environment, while it is called -> the workspace's secrets that they get."""
 
 
 class KpiSpec(Value):

@@ -38,9 +38,7 @@ Time = Annotated[datetime, PlainSerializer(render_time, return_type=str, when_us
 class Value(BaseModel):
     """A frozen value; a change is `value.evolve(field=...)`, never an assignment."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", ser_json_inf_nan="null", protected_namespaces=(), use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null", protected_namespaces=())
 
     def evolve(self, **changes: Any) -> Self:
         """A copy with some fields changed; the changes are not validated again."""

@@ -20,13 +20,26 @@ from optuna.storages._grpc.auto_generated import api_pb2_grpc
 from optuna.storages._grpc.client import GrpcClientCache
 from optuna.trial import FrozenTrial, TrialState
 
-from tunesmith.errors import ConnectionFailed, InvalidSettings, Unauthenticated
+from tunesmith.errors import (
+    ConnectionFailed,
+    Forbidden,
+    InvalidSettings,
+    TunesmithError,
+    Unauthenticated,
+    WorkspaceNotFound,
+)
 from tunesmith.optuna.heartbeat import Heartbeat
 
 CLIENT = "tunesmith-client"
 """Metadata that tells the processes apart which use the same address."""
 SERVER = "tunesmith-server"
 """Metadata that says which server has everything that was set on the open trials."""
+REFUSALS: dict[grpc.StatusCode, type[TunesmithError]] = {
+    grpc.StatusCode.UNAUTHENTICATED: Unauthenticated,
+    grpc.StatusCode.PERMISSION_DENIED: Forbidden,
+    grpc.StatusCode.NOT_FOUND: WorkspaceNotFound,
+}
+"""What a server has against a sign of life."""
 PATIENCE_S = 120.0
 """Seconds that a call may take: it waits for a server that starts again, instead of failing."""
 SAFE = (
@@ -58,11 +71,18 @@ OPTIONS = (
 
 
 def connect(
-    address: str, *, token: str | None = None, tls: bool | None = None, ca: str | Path | None = None, wait_s: float = 10
+    address: str,
+    *,
+    token: str | None = None,
+    workspace: str | None = None,
+    tls: bool | None = None,
+    ca: str | Path | None = None,
+    wait_s: float = 10,
 ) -> RemoteStorage:
     """The storage that `tunesmith optuna-server` serves at `address` ("host:port"), for Optuna's `storage=`.
 
-    `token`: the platform's key; unset: `TUNESMITH_API_KEY` (then it does not travel with a pickled storage).
+    `token`: a user's, or the platform's key; unset: `TUNESMITH_API_KEY` (it does not travel with a pickled storage).
+    `workspace`: the name of the one whose studies these are; unset: `TUNESMITH_WORKSPACE`, or else the user's own.
     `ca`: a PEM file with the certificates to trust, for a server with TLS; `tls=True` alone trusts the system's.
     `wait_s`: seconds to wait for a server that is not there yet.
 
@@ -70,17 +90,20 @@ def connect(
         InvalidSettings: `address`, `token` or `ca` cannot be used.
         ConnectionFailed: no server answers there.
         Unauthenticated: it wants another token.
+        WorkspaceNotFound, Forbidden: there is no such workspace for the token, or nothing may be done with it there.
     """
     host, colon, port = address.rpartition(":")
     if not (colon and host and port.isdigit() and 0 < int(port) < 65536):
         raise InvalidSettings(f"address={address!r} is no host and port; write for instance 'localhost:13000'")
-    if token is not None and not (token.isascii() and token.isprintable()):
-        raise InvalidSettings("token: gRPC carries printable ASCII alone; use a key of such characters")
+    workspace = workspace or os.environ.get("TUNESMITH_WORKSPACE") or None
+    for name, value in (("token", token), ("workspace", workspace)):
+        if value is not None and not (value.isascii() and value.isprintable()):
+            raise InvalidSettings(f"{name}: gRPC carries printable ASCII alone; use such characters")
     try:
         roots = None if ca is None else Path(ca).read_bytes()
     except OSError as error:
         raise InvalidSettings(f"ca={str(ca)!r} cannot be read: {error.strerror}; name the server's PEM file") from error
-    storage = RemoteStorage(host, int(port), token, bool(tls) or ca is not None, roots)
+    storage = RemoteStorage(host, int(port), token, bool(tls) or ca is not None, roots, workspace)
     try:
         storage.check(wait_s)
     except BaseException:
@@ -92,8 +115,11 @@ def connect(
 class RemoteStorage(GrpcStorageProxy):
     """Optuna's own proxy, whose calls carry a token and the client's name; it can be pickled and used by threads."""
 
-    def __init__(self, host: str, port: int, token: str | None, tls: bool, roots: bytes | None) -> None:
+    def __init__(
+        self, host: str, port: int, token: str | None, tls: bool, roots: bytes | None, workspace: str | None = None
+    ) -> None:
         # Not Optuna's own, which warns that it is experimental.
+        self._workspace = workspace
         self._host, self._port, self._token, self._tls, self._roots = host, port, token, tls, roots
         self._setup()
 
@@ -166,7 +192,7 @@ class RemoteStorage(GrpcStorageProxy):
     def _setup(self) -> None:
         self._wire = self._open()
         token = self._token or os.environ.get("TUNESMITH_API_KEY")
-        signature = _Signature(client_name(), token)
+        signature = _Signature(client_name(), token, self._workspace)
         self._channel = grpc.intercept_channel(self._wire, signature)
         self._stub = api_pb2_grpc.StorageServiceStub(self._channel)
         self._cache = GrpcClientCache(self._stub)
@@ -186,12 +212,13 @@ class RemoteStorage(GrpcStorageProxy):
 
 
 class _Signature(grpc.UnaryUnaryClientInterceptor):
-    """Puts the client's name and the token on every call."""
+    """Puts the client's name, the token and the workspace on every call."""
 
     beat: Heartbeat
 
-    def __init__(self, name: str, token: str | None) -> None:
+    def __init__(self, name: str, token: str | None, workspace: str | None) -> None:
         self._metadata = [(CLIENT, name)] + ([("authorization", f"Bearer {token}")] if token else [])
+        self._metadata += [("x-workspace", workspace)] if workspace else []
 
     def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
         """Send the call on, signed."""
@@ -216,8 +243,8 @@ def _name_of(pid: int) -> str:
 
 
 def _explained(error: Any, address: str, tls: bool) -> Exception:
-    if error.code() is grpc.StatusCode.UNAUTHENTICATED:
-        return Unauthenticated(error.details())
+    if error.code() in REFUSALS:
+        return REFUSALS[error.code()](error.details())
     hint = "and whether it has the certificate that `ca` trusts" if tls else "and whether it wants TLS (`ca=`)"
     return ConnectionFailed(
         f"No Optuna server answers at {address} ({error.code().name}: {error.details()}); look whether "

@@ -16,6 +16,7 @@ from tunesmith.optuna.server_guard import Guard
 from tunesmith.optuna.server_leases import Leases
 from tunesmith.optuna.server_service import LeasedService
 from tunesmith.optuna.storage import Storage
+from tunesmith.services.recognizing import Recognizer
 from tunesmith.store import open_store
 
 DEFAULT_PORT = 13000
@@ -43,8 +44,11 @@ class OptunaServer:
         tls: tuple[Path, Path] | None = None,
         lease_s: float = 3600.0,
         container: bool = False,
+        required: bool = False,
     ) -> None:
-        """`database`: SQLAlchemy URL, its tables up to date; `port` 0: a free one; `token`: what every call must carry.
+        """`database`: SQLAlchemy URL, its tables up to date; `port` 0: a free one.
+
+        `token`: the platform's key; every call must carry it or a user's token, as also where that is `required`.
 
         `tls`: the PEM files of a certificate and of its private key, which must have no password.
         `lease_s`: seconds until the trial of a worker that was not heard of goes to another one.
@@ -54,16 +58,17 @@ class OptunaServer:
             InvalidSettings: the address, the certificate or the database cannot be used.
             DatabaseUnavailable: the database does not answer.
         """
+        required = required or token is not None
         if not container:
-            check_address(host, token)
+            check_address(host, required)
+        self._store = open_store(database)
         self._grpc = grpc.server(
             ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="tunesmith-optuna"),
-            interceptors=[Guard(token)],
+            interceptors=[Guard(self._store, Recognizer(self._store, token, required))],
             options=OPTIONS,
         )
         self.host, self.port = host, self._listen(host, port, tls)
         self._storage = Storage(database)
-        self._store = open_store(database)
         self._leases = Leases(self._store, self._storage, lease_s)
         service = LeasedService(self._storage, self._leases)
         add_StorageServiceServicer_to_server(service, self._grpc)
@@ -97,9 +102,9 @@ class OptunaServer:
             ) from error
 
 
-def check_address(host: str, token: str | None) -> None:
-    """Raise InvalidSettings where a server without a token would be open to others than this machine."""
-    if token is None and not _is_loopback(host):
+def check_address(host: str, required: bool) -> None:
+    """Raise InvalidSettings where a server that requires no token would be open to others than this machine."""
+    if not required and not _is_loopback(host):
         raise InvalidSettings(
             f"--host {host}: without TUNESMITH_API_KEY the server listens on loopback only, because whoever reaches it "
             "can change and delete every study. Set the key (16 characters or more), or use --host 127.0.0.1."

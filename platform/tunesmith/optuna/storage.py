@@ -27,7 +27,7 @@ from tunesmith.optuna.frozen import OUR_STATES, copied
 from tunesmith.optuna.open_trials import CURVE
 from tunesmith.optuna.opening import open_tables, url_of
 from tunesmith.optuna.reading import uncollected
-from tunesmith.optuna.writing import spec_of
+from tunesmith.optuna.writing import WORKSPACE, spec_of
 from tunesmith.store import Store, open_store
 from tunesmith.store.studies import Attrs
 from tunesmith.store.tables import clean
@@ -109,8 +109,8 @@ class Storage(BaseStorage, BaseHeartbeat):
         """
         name = clean(f"{DEFAULT_STUDY_NAME_PREFIX}{uuid.uuid4()}" if study_name is None else study_name)
         spec = spec_of(name, directions)
-        with self._store.write() as tx:
-            made = tx.create_study(tx.default_workspace(), name, spec)
+        with self._here.write() as tx:
+            made = tx.create_study(tx.workspace(), name, spec)
         if made is None:
             raise DuplicatedStudyError(f"A study is called {name!r} already; load it, or choose another name")
         return made
@@ -132,7 +132,7 @@ class Storage(BaseStorage, BaseHeartbeat):
 
     def get_study_id_from_name(self, study_name: str) -> int:
         """The study of this name; also `name#id`, or an experiment's name where only one has it. Raises KeyError."""
-        with self._store.read() as tx:
+        with self._here.read() as tx:
             found = tx.study_id(clean(study_name))
         if found is None:
             raise KeyError(f"No study is called {study_name!r}, and no experiment, or several, have that name")
@@ -158,7 +158,7 @@ class Storage(BaseStorage, BaseHeartbeat):
 
     def get_all_studies(self) -> list[FrozenStudy]:
         """Every experiment, by id."""
-        with self._store.read() as tx:
+        with self._here.read() as tx:
             return [
                 FrozenStudy(
                     study_name=name,
@@ -256,6 +256,11 @@ class Storage(BaseStorage, BaseHeartbeat):
     def get_heartbeat_stale_trial_callback(self) -> StaleCallback | None:
         """What is called for every trial that failed because it was not heard of."""
         return self._callback
+
+    @property
+    def _here(self) -> Store:
+        """For one workspace, where a server answers somebody of that."""
+        return self._store.scoped(WORKSPACE.get())
 
     @property
     def _grace(self) -> timedelta:

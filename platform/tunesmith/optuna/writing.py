@@ -62,6 +62,10 @@ EVALUATOR: ContextVar[str | None] = ContextVar("evaluator", default=None)
 """Who evaluates the trials that are begun now, where it is not this process: a server begins them for its clients."""
 
 
+WORKSPACE: ContextVar[str | None] = ContextVar("workspace", default=None)
+"""The id of the workspace where studies are made and looked for by name, where a server answers somebody of that."""
+
+
 def worker() -> str:
     """What a trial has as its worker that is begun now."""
     return EVALUATOR.get() or f"{socket.gethostname()}:{os.getpid()}"

@@ -12,17 +12,13 @@ from pydantic import BaseModel, ConfigDict
 class Request(BaseModel):
     """A request body: an unknown field is refused, so that a typo never runs the wrong job."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, ser_json_inf_nan="null", protected_namespaces=(), use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="null", protected_namespaces=())
 
 
 class Answer(BaseModel):
     """An answer body: a reader ignores fields that it does not know yet."""
 
-    model_config = ConfigDict(
-        extra="ignore", frozen=True, ser_json_inf_nan="null", protected_namespaces=(), use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(extra="ignore", frozen=True, ser_json_inf_nan="null", protected_namespaces=())
 
 
 class ErrorAnswer(Answer):

@@ -59,6 +59,10 @@ class ExperimentAnswer(Answer):
     """Run before the command."""
     finish_template_string: str | None
     """Run after the command."""
+    secrets: Mapping[str, str] = {}
+    """Variables of the environment -> the secrets that they get."""
+    network: bool = False
+    """Whether the command has a network in a sandbox."""
     compute: Compute
     """Where trials run."""
     objectives: tuple[Objective, ...]
@@ -135,6 +139,8 @@ def experiment_fields(experiment: Experiment) -> dict[str, Any]:
         "external": spec.external,
         "setup_template_string": command.setup if command else None,
         "finish_template_string": command.finish if command else None,
+        "secrets": tool.secrets if isinstance(tool, CommandTool | FunctionTool) else {},
+        "network": command is not None and command.network,
         "compute": spec.compute,
         "objectives": spec.objectives,
         "constraints": spec.constraints,

@@ -26,7 +26,7 @@ from tunesmith.domain import (
 )
 from tunesmith.domain.experiment import check_objectives
 from tunesmith.domain.space import check_parameters, parse_constraints
-from tunesmith.domain.tool import MAX_TEMPLATE, check_patterns
+from tunesmith.domain.tool import MAX_TEMPLATE, Secrets, check_patterns
 from tunesmith.schemas.base import Request
 
 Template = Annotated[str, Field(max_length=MAX_TEMPLATE)]
@@ -90,6 +90,10 @@ class ExperimentRequest(SpaceRequest):
     """Run before the command, untimed."""
     finish_template_string: Template | None = None
     """Run after the command, untimed."""
+    secrets: Secrets = {}
+    """Variables of the environment -> names of the workspace's secrets that they get."""
+    network: bool = False
+    """Whether the command has a network where the platform puts trials into a sandbox."""
     compute: Compute = Compute()
     """Where trials run."""
     objectives: tuple[Objective, ...] = Field(default=(Objective(metric="wall_time_s"),), min_length=1, max_length=20)
@@ -118,6 +122,10 @@ class ExperimentRequest(SpaceRequest):
             raise ValueError("command_template_string is empty; write the command to run")
         if self.command_template_string is None and (self.setup_template_string or self.finish_template_string):
             raise ValueError("setup_template_string and finish_template_string belong to a command, not to a function")
+        if self.network and self.command_template_string is None:
+            raise ValueError("network belongs to a command, which may be put into a sandbox")
+        if self.secrets and self.command_template_string is None and self.function is None:
+            raise ValueError("secrets belong to a command or a function; those of a callable stand in it")
         return self
 
     def spec(self) -> ExperimentSpec:
@@ -128,13 +136,15 @@ class ExperimentRequest(SpaceRequest):
         elif self.callable is not None:
             tool = self.callable
         elif self.function is not None:
-            tool = FunctionTool(entrypoint=self.function)
+            tool = FunctionTool(entrypoint=self.function, secrets=self.secrets)
         else:
             tool = CommandTool(
                 command=self.command_template_string or "",
                 setup=self.setup_template_string or None,
                 finish=self.finish_template_string or None,
                 patterns=self.metrics.patterns,
+                secrets=self.secrets,
+                network=self.network,
             )
         return ExperimentSpec(
             tool_name=self.tool_name,

@@ -64,6 +64,10 @@ class TrainingAnswer(Answer):
     """The argument before the checkpoint's path on a retry."""
     env: Mapping[str, str]
     """More of its environment."""
+    secrets: Mapping[str, str] = {}
+    """Variables of its environment -> the secrets that they get."""
+    network: bool = False
+    """Whether it has a network in a sandbox."""
     timeout_s: float | None
     """Seconds until an attempt is ended."""
     priority: str

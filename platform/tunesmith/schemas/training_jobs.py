@@ -28,8 +28,10 @@ from tunesmith.domain.notification import Rule
 from tunesmith.domain.space import check_parameters
 from tunesmith.domain.tool import (
     MAX_ARGUMENT,
+    Secrets,
     check_checkpoint_path,
     check_command,
+    check_distinct,
     check_environment,
     check_image,
 )
@@ -84,6 +86,10 @@ class TrainingOptions(Request):
     """The argument before the checkpoint's path on a retry; null: the command stays as it is."""
     env: Mapping[str, Argument] = Field(default={}, max_length=1000)
     """More of its environment."""
+    secrets: Secrets = {}
+    """Variables of its environment -> names of the workspace's secrets that they get."""
+    network: bool = False
+    """Whether it has a network where the platform puts trials into a sandbox."""
     timeout_s: float | None = Field(default=None, gt=0, le=31_536_000)
     """Seconds until an attempt is ended, and has failed; null: never."""
     priority: Literal["low", "normal", "high", "critical"] = "normal"
@@ -216,6 +222,11 @@ def _unmasked(rules: Sequence[Rule], before: Sequence[Rule]) -> tuple[Rule, ...]
 
 def spec_of(fields: Fields) -> ExperimentSpec:
     """What it runs. Raises InvalidSpace, InvalidBody."""
+    try:
+        check_distinct(fields["env"], fields["secrets"])
+    except ValueError as error:
+        field = {"field": "secrets", "message": str(error), "value": None}
+        raise InvalidBody(f"secrets: {error}", fields=[field]) from error
     if fields["optimizer"] is not None and not fields["parameters"]:
         field = {"field": "optimizer", "message": "needs parameters to search; add them, or remove it", "value": None}
         raise InvalidBody(f"optimizer: {field['message']}", fields=[field])

@@ -57,7 +57,7 @@ def train(
     config = known.item.read(given)
     files = _check_data(tx, config.data, data_root)
     spec = _spec(known, config, data_root, files)
-    model_id, workspace = str(uuid.uuid4()), tx.default_workspace()
+    model_id, workspace = str(uuid.uuid4()), tx.workspace()
     experiment = tx.own_experiment(workspace, model_id, f"{template_name} model", spec, ["automl"])
     searched = config.hyperparameter_search.enabled
     if searched:

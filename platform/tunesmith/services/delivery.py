@@ -22,6 +22,7 @@ from tunesmith.channels import SLACK_HOST
 from tunesmith.domain import render_time, utcnow
 from tunesmith.domain.notification import Channel, Notification, shown
 from tunesmith.errors import InvalidChannel, NotSent
+from tunesmith.outgoing import may_be_public, public_addresses_only
 
 TIMEOUT = httpx2.Timeout(10, connect=5)
 """Seconds of silence until a webhook is given up."""
@@ -33,6 +34,11 @@ SLACK_LIKE = "slack+"
 MAIL = "mailto"
 LOUD = ("WARNING", "ERROR")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+LOCAL_SCHEMES = frozenset({"blink1", "dbus", "gio", "glib", "gnome", "kde", "macosx", "qt", "syslog", "windows"})
+"""Channels of apprise that end on this machine, and go through no connection that could be refused."""
+FILES = frozenset({"keyfile", "pgpprv", "pgppub", "subfile", "template"})
+"""Parameters of apprise's URLs that name a file of this machine."""
+REMEDY = "let the administrator make it a channel of the settings, or set TUNESMITH_ALLOW_PRIVATE_ADDRESSES=true"
 
 
 @dataclass(frozen=True)
@@ -58,36 +64,63 @@ def probe_message() -> Message:
     return Message(test_id, "tunesmith: test", "This channel takes notifications of tunesmith.", payload)
 
 
-def check_url(url: str) -> None:
-    """Raise InvalidChannel unless something could be sent to the URL."""
+def check_url(url: str, public_only: bool = False) -> None:
+    """Raise InvalidChannel unless something could be sent to the URL.
+
+    `public_only`: as for `deliver`, as far as it shows before a name is resolved.
+    """
     if _is_webhook(url):
-        _http_url(url)
+        host = _http_url(url).host
     else:
-        _apprise_of(url)
+        made = _apprise_of(url)
+        if public_only:
+            _check_own_means(url, made)
+        host = str(made.host or "")
+    if public_only and not may_be_public(host):
+        raise InvalidChannel(f"{shown(url)} leads to {host}, which is no public address; {REMEDY}")
 
 
-def deliver(channel: Channel, message: Message) -> None:
+def deliver(channel: Channel, message: Message, public_only: bool = False) -> None:
     """Send a message.
+
+    `public_only`: not to this machine or a private network, and with no file of this machine, for who chose the
+    channel may not choose these.
 
     Raises:
         InvalidChannel: nothing can ever be sent there.
         NotSent: the channel cannot be reached, or refused it.
     """
+    if not public_only:
+        _send(channel, message, public_only)
+        return
+    check_url(channel.url, public_only)
+    with public_addresses_only() as refused:
+        try:
+            _send(channel, message, public_only)
+        except NotSent as error:
+            if not refused:
+                raise
+            told = f"{shown(channel.url)} leads to {refused[0]}, which is no public address; {REMEDY}"
+            raise InvalidChannel(told) from error
+
+
+def _send(channel: Channel, message: Message, public_only: bool) -> None:
     if not _is_webhook(channel.url):
         _through_apprise(channel.url, message)
     elif channel.url.lower().startswith(SLACK_LIKE):
-        _post(channel.url, _encoded({"text": escape(f"*{message.title}*\n{message.text}", quote=False)}), {})
+        text = escape(f"*{message.title}*\n{message.text}", quote=False)
+        _post(channel.url, _encoded({"text": text}), {}, public_only)
     else:
-        _signed(channel, message)
+        _signed(channel, message, public_only)
 
 
-def deliver_within(limit_s: float, channel: Channel, message: Message) -> None:
+def deliver_within(limit_s: float, channel: Channel, message: Message, public_only: bool = False) -> None:
     """The same, for somebody who waits, but not longer than `limit_s` seconds. Raises InvalidChannel, NotSent."""
     done: Future[None] = Future()
 
     def run() -> None:
         try:
-            deliver(channel, message)
+            deliver(channel, message, public_only)
             done.set_result(None)
         except Exception as error:
             done.set_exception(error)
@@ -106,18 +139,18 @@ def _is_webhook(url: str) -> bool:
     )
 
 
-def _signed(channel: Channel, message: Message) -> None:
+def _signed(channel: Channel, message: Message, public_only: bool) -> None:
     stamp, body = str(int(time.time())), _encoded(message.payload)
     headers = {webhook.ID: message.id, webhook.TIMESTAMP: stamp}
     if channel.secret is not None:
         headers[webhook.SIGNATURE] = webhook.signature(channel.secret, message.id, stamp, body)
-    _post(channel.url, body, headers)
+    _post(channel.url, body, headers, public_only)
 
 
-def _post(url: str, body: bytes, headers: Mapping[str, str]) -> None:
+def _post(url: str, body: bytes, headers: Mapping[str, str], public_only: bool) -> None:
     target = _http_url(url)
     own = {"Content-Type": "application/json", "User-Agent": "tunesmith"}
-    client = _client(target.host not in LOOPBACK)
+    client = _client(target.host not in LOOPBACK, public_only)
     try:
         with client.stream("POST", target, content=body, headers={**own, **headers}) as response:
             if not response.is_success:
@@ -149,6 +182,15 @@ def _apprise_of(url: str) -> Any:
     return made
 
 
+def _check_own_means(url: str, made: Any) -> None:
+    """Raise InvalidChannel when apprise would use what is this machine's: its desktop, its system log, its files."""
+    parsed = made.parse_url(url) or {}
+    files = FILES & {name.lower() for name in parsed.get("qsd", {})}
+    if parsed.get("schema") in LOCAL_SCHEMES or files:
+        what = f"names a file of the platform ({', '.join(sorted(files))})" if files else "is the platform's own"
+        raise InvalidChannel(f"{shown(url)} {what}; {REMEDY}")
+
+
 @cache
 def _apprise() -> Any:
     import apprise  # only where something is sent: it takes a moment
@@ -162,9 +204,13 @@ def _apprise() -> Any:
 
 
 @cache
-def _client(outside: bool) -> httpx2.Client:
-    """One for all webhooks, as making it takes longer than a request; no proxy reaches this machine's own loopback."""
-    return httpx2.Client(timeout=TIMEOUT, follow_redirects=False, trust_env=outside, limits=LIMITS)
+def _client(outside: bool, public_only: bool) -> httpx2.Client:
+    """One for all webhooks, as making it takes longer than a request; no proxy reaches this machine's own loopback.
+
+    Those of public addresses alone have their own, whose open connections lead to no other ones, and go through no
+    proxy, which would resolve the name itself.
+    """
+    return httpx2.Client(timeout=TIMEOUT, follow_redirects=False, trust_env=outside and not public_only, limits=LIMITS)
 
 
 def _http_url(url: str) -> httpx2.URL:

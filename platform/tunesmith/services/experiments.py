@@ -22,7 +22,7 @@ class Overview:
 
 def get_or_create(tx: Tx, spec: ExperimentSpec) -> tuple[Experiment, bool]:
     """The experiment of this content, and whether it is new."""
-    return tx.get_or_create_experiment(tx.default_workspace(), spec)
+    return tx.get_or_create_experiment(tx.workspace(), spec)
 
 
 def overview(tx: Tx, experiment_id: int) -> Overview:

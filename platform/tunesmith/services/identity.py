@@ -8,13 +8,14 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 from functools import cache
+from typing import Any
 
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 
-from tunesmith.domain import Token, User
-from tunesmith.domain.identity import MAX_PASSWORD, MIN_PASSWORD, is_user_name
-from tunesmith.errors import InvalidParameter, NameTaken, Unauthenticated, UserNotFound
+from tunesmith.domain import Role, Token, User
+from tunesmith.domain.identity import MAIN, MAX_PASSWORD, MIN_PASSWORD, is_user_name
+from tunesmith.errors import Conflict, InvalidParameter, NameTaken, Unauthenticated, UserNotFound
 from tunesmith.services.tokens import issue
 from tunesmith.store import Store, Tx
 
@@ -29,26 +30,58 @@ WRONG = "The user name or the password is wrong"
 PASSWORDS = PasswordHash((Argon2Hasher(),))
 
 
-def add_user(store: Store, name: str, password: str) -> User:
-    """Add a user, or bring a removed one back. Raises InvalidParameter (name or password), NameTaken."""
-    _check_name(name)
-    password_hash = _hashed(password)
+def add_user(
+    store: Store, name: str, password: str | None, workspace: str = MAIN, role: Role | None = "editor"
+) -> User:
+    """Add a user, or bring a removed one back, with this role in this workspace; without a password: a program.
+
+    Raises:
+        InvalidParameter: the name or the password is none.
+        NameTaken: there is a user of this name.
+        WorkspaceNotFound: there is no such workspace.
+    """
+    check_name(name, "user")
+    password_hash = None if password is None else hashed(password)
     with store.write() as tx:
-        try:
-            known = tx.user(name)
-        except UserNotFound:
-            return tx.create_user(tx.default_workspace(), name, password_hash)
+        if workspace == MAIN:
+            tx.default_workspace()  # the first user may come before the first start
+        kind = "service" if password is None else "user"
+        return put_user(tx, name, workspace, role, password_hash=password_hash, kind=kind)
+
+
+def put_user(tx: Tx, name: str, workspace: str, role: Role | None, **columns: Any) -> User:
+    """Add a user, or bring a removed one back, whose own workspace this is, with this role in it.
+
+    `columns`: as `Tx.create_user` takes them, and the password's hash; None of it: nobody can sign in so.
+
+    Raises:
+        InvalidParameter: the name is none.
+        NameTaken: there is a user of this name.
+        WorkspaceNotFound: there is no such workspace.
+    """
+    check_name(name, "user")
+    workspace_id = tx.workspace_called(workspace).id
+    try:
+        known = tx.user(name)
+    except UserNotFound:
+        user = tx.create_user(workspace_id, name, **columns)
+    else:
         if not known.disabled:
             raise NameTaken(f"There is a user {name!r} already; `tunesmith user password {name}` changes the password")
-        tx.change_user(known.id, password_hash=password_hash, disabled=False)
-        return tx.user(name)
+        tx.change_user(known.id, **columns, disabled=False, workspace_id=workspace_id)
+        user = tx.user(name)
+    if role is not None:
+        tx.grant(workspace_id, f"user:{user.id}", role)
+    return user
 
 
 def set_password(store: Store, name: str, password: str) -> User:
     """Give a user another password, and take back all tokens. Raises InvalidParameter, UserNotFound (also: removed)."""
-    password_hash = _hashed(password)
+    password_hash = hashed(password)
     with store.write() as tx:
         user = present(tx, name)
+        if user.kind == "service":
+            raise InvalidParameter(f"{name} is a program, which has no password; it gets tokens")
         tx.change_user(user.id, password_hash=password_hash)
         tx.revoke_tokens(user.id)
         return user
@@ -69,16 +102,26 @@ def present(tx: Tx, name: str) -> User:
     return user
 
 
+def program(tx: Tx, name: str) -> User:
+    """A service account that was not removed. Raises UserNotFound, Conflict (people make their tokens themselves)."""
+    user = present(tx, name)
+    if user.kind != "service":
+        raise Conflict(f"{name} is a person, who makes tokens after signing in; only programs are given some")
+    return user
+
+
 def keep_admin(store: Store, password: str) -> None:
-    """See to it that the user `admin` is there, with this password. Tokens are taken back only if it is another one."""
+    """See to it that the user `admin` is there, an admin, with this password; tokens go only with another one."""
     with store.read() as tx:
         found = tx.credentials(ADMIN)
     if found is None:
-        add_user(store, ADMIN, password)
+        add_user(store, ADMIN, password, role="admin")
         log.info("the user %s was added", ADMIN)
     elif not PASSWORDS.verify(password, found[1]):
         set_password(store, ADMIN, password)
         log.info("the user %s has another password; its tokens were revoked", ADMIN)
+    with store.write() as tx:  # it may have lost that role
+        tx.grant(tx.default_workspace(), f"user:{tx.user(ADMIN).id}", "admin")
 
 
 def authenticate(store: Store, name: str, password: str) -> tuple[str, Token]:
@@ -103,15 +146,17 @@ def authenticate(store: Store, name: str, password: str) -> tuple[str, Token]:
         return issue(tx, user, "sign-in", SIGNED_IN)
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str, kind: str) -> None:
+    """Raise InvalidParameter unless something of this kind (`user`, `group`, `workspace`) may be called so."""
     if not is_user_name(name):
         raise InvalidParameter(
-            f"{name!r} cannot be a user's name: letters, digits and ._@+- (100 at most; a letter or digit first), "
+            f"{name!r} cannot be a {kind}'s name: letters, digits and ._@+- (100 at most; a letter or digit first), "
             "but not anonymous or api-key"
         )
 
 
-def _hashed(password: str) -> str:
+def hashed(password: str) -> str:
+    """What is kept of a password; it takes long. Raises InvalidParameter."""
     if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
         raise InvalidParameter(f"A password has {MIN_PASSWORD} to {MAX_PASSWORD} characters")
     return PASSWORDS.hash(password)

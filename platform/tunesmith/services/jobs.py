@@ -61,6 +61,7 @@ def submit(
         ExperimentArchived: it takes no new jobs.
         NoTool: the platform cannot evaluate its trials.
         JobActive: it has one already.
+        QuotaExceeded: the workspace may not have so many trials.
     """
     experiment = tx.experiment(experiment_id)
     if experiment.archived:

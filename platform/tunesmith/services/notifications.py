@@ -18,7 +18,7 @@ def check_rules(settings: Settings, rules: Sequence[Rule]) -> None:
         try:
             if MASK in (rule.channel[-len(MASK) :], rule.secret):
                 raise InvalidChannel("its secrets are masked; write them in full")
-            check_url(channel_of(settings, rule).url)
+            check_url(channel_of(settings, rule).url, public_only(settings, rule))
         except InvalidChannel as error:
             field, message = f"notify.{index}.channel", error.message
             finding = {"field": field, "message": message, "value": shown(rule.channel)}
@@ -50,6 +50,13 @@ def channel_of(settings: Settings, rule: Rule) -> Channel:
         there = f"there are: {', '.join(settings.channels)}" if settings.channels else "none is configured"
         raise InvalidChannel(f"no channel is called {rule.channel!r}; {there} (TUNESMITH_CHANNELS)")
     return channel.evolve(secret=rule.secret or channel.secret or settings.webhook_secret)
+
+
+def public_only(settings: Settings, rule: Rule) -> bool:
+    """Whether a rule may lead to public addresses alone: the administrator chose neither its channel nor otherwise."""
+    if settings.private_addresses or "://" not in rule.channel:
+        return False
+    return all(rule.channel != one.channel for one in settings.notify)
 
 
 def notifications_for(settings: Settings, rules: Sequence[Rule], change: StatusChange) -> list[Notification]:

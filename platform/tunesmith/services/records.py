@@ -29,12 +29,14 @@ def add(tx: Tx, experiment_id: int, asked: RecordsRequest) -> Added:
         ExperimentArchived: it takes no more.
         InvalidBody: a record does not fit the experiment.
         Conflict: a number that is to be kept is taken.
+        QuotaExceeded: the workspace may not have so many trials.
     """
     tx.lock_experiment(experiment_id)
     experiment = tx.experiment(experiment_id)
     if experiment.archived:
         raise ExperimentArchived(experiment_id=experiment_id)
     spec, records = experiment.spec, asked.records
+    tx.check_trials(len(records))
     outside = Frame(spec.objectives, None if spec.define_by_run else spec.space).check(records)
     numbers = _numbers(tx, experiment_id, records, asked.keep_numbers)
     trials = [_trial(experiment_id, number, record) for number, record in zip(numbers, records, strict=True)]
@@ -52,7 +54,7 @@ def new_study(tx: Tx, name: str, objectives: tuple[Objective, ...]) -> Experimen
     """Make an experiment whose trials ask for their parameters while they run. Raises Conflict: the name is taken."""
     tool = ExternalTool(study=name)
     spec = ExperimentSpec(tool_name=name[:200], tool=tool, space=Space(parameters=()), objectives=objectives)
-    made = tx.create_study(tx.default_workspace(), name, spec)
+    made = tx.create_study(tx.workspace(), name, spec)
     if made is None:
         raise Conflict(f"name: a study is called {name!r} already; choose another name", name=name)
     return tx.experiment(made)

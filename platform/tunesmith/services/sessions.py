@@ -26,7 +26,7 @@ def listing(tx: Tx) -> tuple[list[Session], str]:
 def create(tx: Tx, display_name: str, max_parallel: int = 1) -> Session:
     """Make one. Raises NameTaken, also for a blank name."""
     _refuse_blank(display_name)
-    return tx.create_session(tx.default_workspace(), display_name, max_parallel)
+    return tx.create_session(tx.workspace(), display_name, max_parallel)
 
 
 def copy(tx: Tx, session: Session, new_display_name: str, with_scenarios: bool = False) -> Session:
@@ -77,7 +77,7 @@ def delete(tx: Tx, session: Session) -> None:
 
 
 def _sessions(tx: Tx) -> list[Session]:
-    workspace = tx.default_workspace()
+    workspace = tx.workspace()
     found = tx.sessions(workspace)
     if not found:
         with suppress(NameTaken):  # somebody else made it at the same moment

@@ -28,7 +28,7 @@ def create(
         NameTaken: another one has its name.
         BadRequest: it depends on itself, or on one that is not there.
     """
-    workspace = tx.default_workspace()
+    workspace = tx.workspace()
     if depends_on:
         tx.hold_dependencies()
     training = tx.create_training(workspace, name, spec, plan, tags)

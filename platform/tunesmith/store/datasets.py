@@ -11,8 +11,9 @@ from sqlalchemy import bindparam, delete, func, select, update
 
 from tunesmith.domain import ENDED, Dataset, JobState, TableInfo, render_time, utcnow
 from tunesmith.errors import Conflict, DataInUse, DatasetNotFound
+from tunesmith.store.queries import taken
 from tunesmith.store.session_rows import DATASET_COLUMNS, dataset_of
-from tunesmith.store.sessions import SessionQueries, taken
+from tunesmith.store.sessions import SessionQueries
 from tunesmith.store.tables import datasets, jobs, optimizations, scenarios
 
 DatasetType = Literal["master", "derived", "dummy"]

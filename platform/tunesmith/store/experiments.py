@@ -10,13 +10,13 @@ from sqlalchemy import bindparam, func, insert, select, update
 from tunesmith.domain import Experiment, ExperimentSpec, Page, Space, utcnow
 from tunesmith.domain.page import decode_cursor, encode_cursor
 from tunesmith.errors import ExperimentNotFound
-from tunesmith.store.queries import DIALECTS, Queries
+from tunesmith.store.queries import DIALECTS, Queries, ours
 from tunesmith.store.rows import experiment_of
 from tunesmith.store.tables import clean, experiments
 
 MAX_ID = 2**63 - 1
 # Built once: making a statement takes SQLAlchemy longer than SQLite takes to answer it, and every request asks these.
-BY_ID = select(experiments).where(experiments.c.id == bindparam("id"))
+BY_ID = select(experiments).where(experiments.c.id == bindparam("id"), ours(experiments))
 BY_CONTENT = select(experiments).where(
     experiments.c.workspace_id == bindparam("workspace_id"), experiments.c.content_hash == bindparam("content_hash")
 )
@@ -69,28 +69,28 @@ class ExperimentQueries(Queries):
         """Read one. Raises ExperimentNotFound."""
         if not 0 < experiment_id <= MAX_ID:
             raise _missing(experiment_id)
-        row = self.connection.execute(BY_ID, {"id": experiment_id}).first()
+        row = self.connection.execute(BY_ID, {"id": experiment_id, **self.scope}).first()
         if row is None:
             raise _missing(experiment_id)
         return experiment_of(row)
 
     def experiments_by_id(self, ids: Collection[int]) -> dict[int, Experiment]:
         """Those that there are, by id."""
-        query = select(experiments).where(experiments.c.id.in_(list(ids)))
-        return {row.id: experiment_of(row) for row in self.connection.execute(query)}
+        query = select(experiments).where(experiments.c.id.in_(list(ids)), ours(experiments))
+        return {row.id: experiment_of(row) for row in self.connection.execute(query, self.scope)}
 
     def experiments(
         self, cursor: str | None = None, limit: int = 50, search: str | None = None, archived: bool = False
     ) -> Page[Experiment]:
         """A page, newest first; `search` looks for a part of the name. Raises InvalidCursor."""
-        query = select(experiments).order_by(experiments.c.id.desc()).limit(limit + 1)
+        query = select(experiments).where(ours(experiments)).order_by(experiments.c.id.desc()).limit(limit + 1)
         if not archived:
             query = query.where(experiments.c.archived.is_(False))
         if search:
             query = query.where(func.lower(experiments.c.name).contains(clean(search).lower(), autoescape=True))
         if cursor:
             query = query.where(experiments.c.id < decode_cursor(cursor, int)[0])
-        rows = self.connection.execute(query).all()
+        rows = self.connection.execute(query, self.scope).all()
         more = len(rows) > limit
         return Page([experiment_of(row) for row in rows[:limit]], encode_cursor(rows[limit - 1].id) if more else None)
 

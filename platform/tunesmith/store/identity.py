@@ -5,13 +5,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any, Literal
 
 from sqlalchemy import bindparam, delete, or_, select, update
 
 from tunesmith.domain import Token, User, utcnow
 from tunesmith.errors import UserNotFound
-from tunesmith.store.queries import Queries
-from tunesmith.store.sessions import taken
+from tunesmith.store.grants import GrantQueries
+from tunesmith.store.queries import taken
 from tunesmith.store.tables import tokens, users
 
 KEEP_EXPIRED = timedelta(days=30)
@@ -29,22 +30,24 @@ HOLDER = (
 )
 
 
-class IdentityQueries(Queries):
+class IdentityQueries(GrantQueries):
     """Queries on users and their tokens."""
 
-    def create_user(self, workspace_id: str, name: str, password_hash: str) -> User:
-        """Add one. Raises NameTaken, also when a removed one has the name."""
-        user = User(id=str(uuid.uuid4()), workspace_id=workspace_id, name=name, created_at=utcnow())
+    def create_user(self, workspace_id: str, name: str, password_hash: str | None = None, **columns: Any) -> User:
+        """Add one, with these `columns` too (`kind`, `email`, `issuer`, `subject`, `attributes`).
+
+        Raises NameTaken, also when a removed one has the name.
+        """
+        user = User(id=str(uuid.uuid4()), workspace_id=workspace_id, name=name, created_at=utcnow(), **columns)
         row = {**user.model_dump(), "password_hash": password_hash}
         query = self.insert(users).values(row).on_conflict_do_nothing().returning(users.c.id)
         if self.connection.scalar(query) is None:
             raise taken("user", "name", name)
         return user
 
-    def users(self, workspace_id: str) -> list[User]:
-        """Everybody of a workspace by name, removed ones too."""
-        query = select(*USER_COLUMNS).where(users.c.workspace_id == workspace_id).order_by(users.c.name)
-        return [User(**row) for row in self.connection.execute(query).mappings()]
+    def users(self) -> list[User]:
+        """Everybody by name, removed ones too."""
+        return [User(**row) for row in self.connection.execute(select(*USER_COLUMNS).order_by(users.c.name)).mappings()]
 
     def any_user(self) -> bool:
         """Whether there is somebody who may sign in."""
@@ -57,23 +60,35 @@ class IdentityQueries(Queries):
             raise UserNotFound(f"There is no user {name!r}", user=name)
         return User(**row)
 
+    def user_known_as(self, issuer: str, subject: str) -> User | None:
+        """Who is called so by an OpenID provider or an issuer of JWTs, removed or not."""
+        query = select(*USER_COLUMNS).where(users.c.issuer == issuer, users.c.subject == subject)
+        row = self.connection.execute(query).mappings().first()
+        return None if row is None else User(**row)
+
     def credentials(self, name: str, hold: bool = False) -> tuple[User, str] | None:
         """Who may sign in under a name, and the hash of the password; `hold`: nobody changes them in this transaction.
 
-        None when there is no such user, or it was removed.
+        None when there is no such user, it was removed, or has no password.
         """
-        query = select(*USER_COLUMNS, users.c.password_hash).where(users.c.name == name, ~users.c.disabled)
+        able = ~users.c.disabled & users.c.password_hash.is_not(None)
+        query = select(*USER_COLUMNS, users.c.password_hash).where(users.c.name == name, able)
         row = self.connection.execute(query.with_for_update() if hold else query).first()
         return None if row is None else (User(**dict(zip(USER_FIELDS, row, strict=False))), str(row.password_hash))
 
-    def change_user(self, user_id: str, *, password_hash: str | None = None, disabled: bool | None = None) -> None:
-        """Change a user's password, or whether the user is removed."""
-        given = {"password_hash": password_hash, "disabled": disabled}
-        changes = {name: value for name, value in given.items() if value is not None}
-        self.connection.execute(update(users).where(users.c.id == user_id).values(changes))
+    def change_user(self, user_id: str, **columns: Any) -> None:
+        """Change a user: `password_hash`, `disabled`, `email`, `attributes` or `workspace_id`."""
+        self.connection.execute(update(users).where(users.c.id == user_id).values(columns))
 
     def create_token(
-        self, user_id: str, name: str, prefix: str, token_hash: str, expires_at: datetime | None = None
+        self,
+        user_id: str,
+        name: str,
+        prefix: str,
+        token_hash: str,
+        expires_at: datetime | None = None,
+        scopes: Sequence[str] | None = None,
+        kind: Literal["token", "cookie"] = "token",
     ) -> Token:
         """Note a token by its hash. Those of the user that expired, or were revoked, long ago are forgotten."""
         self._forget_tokens(user_id)
@@ -82,6 +97,8 @@ class IdentityQueries(Queries):
             user_id=user_id,
             name=name,
             prefix=prefix,
+            kind=kind,
+            scopes=None if scopes is None else tuple(scopes),
             created_at=utcnow(),
             expires_at=expires_at,
         )

@@ -24,20 +24,21 @@ from tunesmith.domain import (
 )
 from tunesmith.errors import ExperimentNotFound, JobActive, JobNotFound, StateForbids
 from tunesmith.store.following import FollowingQueries
-from tunesmith.store.queries import newest_first, page_of
+from tunesmith.store.queries import newest_first, ours, page_of
+from tunesmith.store.quotas import QuotaQueries
 from tunesmith.store.rows import JOB_COLUMNS, given, job_of, new
 from tunesmith.store.tables import experiments, jobs, trials
 from tunesmith.store.trials import UNFINISHED, TrialQueries
 
 # Built once, for every request asks these (see experiments.py).
-BY_ID = select(*JOB_COLUMNS).where(jobs.c.id == bindparam("id"))
+BY_ID = select(*JOB_COLUMNS).where(jobs.c.id == bindparam("id"), ours(jobs))
 LOCKED = BY_ID.with_for_update()
 ACTIVE_OF = select(*JOB_COLUMNS).where(jobs.c.experiment_id == bindparam("experiment_id"), jobs.c.active == 1)
 NUMBERED = (
     update(experiments)
     .where(experiments.c.id == bindparam("experiment"))
     .values(next_run=experiments.c.next_run + 1)
-    .returning(experiments.c.next_run)
+    .returning(experiments.c.next_run, experiments.c.workspace_id)
 )
 ADD = insert(jobs).returning(*JOB_COLUMNS)
 ONE, AMONG = jobs.c.id == bindparam("of"), jobs.c.id.in_(bindparam("ids", expanding=True))
@@ -59,7 +60,7 @@ def _moving(which: ColumnElement[bool], names: frozenset[str]) -> ReturningUpdat
     return moving(which, given(jobs, names))
 
 
-class JobQueries(FollowingQueries, TrialQueries):
+class JobQueries(FollowingQueries, TrialQueries, QuotaQueries):
     """Queries on jobs."""
 
     def create_job(
@@ -78,14 +79,17 @@ class JobQueries(FollowingQueries, TrialQueries):
         Raises:
             ExperimentNotFound: there is no such experiment.
             JobActive: the experiment has a job that is queued, running, paused or waiting for a retry.
+            QuotaExceeded: the workspace may not have so many trials as it plans.
         """
-        number = self.connection.scalar(NUMBERED, {"experiment": experiment_id})
-        if number is None:
+        self.check_trials(total or 1)
+        numbered = self.connection.execute(NUMBERED, {"experiment": experiment_id}).first()
+        if numbered is None:
             raise ExperimentNotFound(f"No experiment has the id {experiment_id}", experiment_id=experiment_id)
         row = {
             "id": f"job-{secrets.token_hex(6)}",
             "experiment_id": experiment_id,
-            "run_number": number - 1,
+            "workspace_id": numbered.workspace_id,
+            "run_number": numbered.next_run - 1,
             "state": state.value,
             "priority": priority,
             "search": search.model_dump(mode="json", exclude_none=True),
@@ -105,7 +109,7 @@ class JobQueries(FollowingQueries, TrialQueries):
 
     def job(self, job_id: str) -> Job:
         """Read one. Raises JobNotFound."""
-        row = self.connection.execute(BY_ID, {"id": job_id}).first()
+        row = self.connection.execute(BY_ID, {"id": job_id, **self.scope}).first()
         if row is None:
             raise JobNotFound(f"No job has the id {job_id!r}", job_id=job_id)
         return job_of(row)
@@ -123,12 +127,12 @@ class JobQueries(FollowingQueries, TrialQueries):
         experiment_id: int | None = None,
     ) -> Page[Job]:
         """A page of jobs in the given states (all by default), newest first. Raises InvalidCursor."""
-        query = newest_first(select(*JOB_COLUMNS), jobs.c.queued_at, jobs.c.id, cursor, limit)
+        query = newest_first(select(*JOB_COLUMNS).where(ours(jobs)), jobs.c.queued_at, jobs.c.id, cursor, limit)
         if states is not None:
             query = query.where(jobs.c.state.in_([state.value for state in states]))
         if experiment_id is not None:
             query = query.where(jobs.c.experiment_id == experiment_id)
-        found = list(map(job_of, self.connection.execute(query)))
+        found = list(map(job_of, self.connection.execute(query, self.scope)))
         return page_of(found, limit, lambda job: (job.queued_at, job.id))
 
     def move_job(self, job_id: str, to: JobState, allowed: Collection[JobState], **changes: Any) -> Job:
@@ -244,7 +248,7 @@ class JobQueries(FollowingQueries, TrialQueries):
 
     def lock_job(self, job_id: str) -> Job:
         """Read one and hold its row to the end of the transaction. Raises JobNotFound."""
-        row = self.connection.execute(LOCKED, {"id": job_id}).first()
+        row = self.connection.execute(LOCKED, {"id": job_id, **self.scope}).first()
         if row is None:
             raise JobNotFound(f"No job has the id {job_id!r}", job_id=job_id)
         return job_of(row)

@@ -7,12 +7,14 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Text, bindparam, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Text, bindparam, exists, func, or_, select, true, update
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from tunesmith.domain import Job, JobState, backoff_s, utcnow
 from tunesmith.errors import LeaseLost
 from tunesmith.store.attempts import AttemptQueries
 from tunesmith.store.jobs import moving
+from tunesmith.store.quotas import within
 from tunesmith.store.rows import JOB_COLUMNS, job_of
 from tunesmith.store.tables import UTCTime, jobs, training_jobs
 
@@ -35,17 +37,14 @@ QUEUED, RUNNING = jobs.c.state == JobState.QUEUED.value, jobs.c.state == JobStat
 DUE = QUEUED & or_(jobs.c.available_at.is_(None), jobs.c.available_at <= NOW)
 ANY_DUE = select(jobs.c.id).where(DUE | (RUNNING & (jobs.c.lease_expires_at < NOW))).limit(1)
 COUNT_RUNNING = select(func.count()).where(RUNNING)
-PICKED = (
-    select(jobs.c.id)
-    .where(DUE)
-    .order_by(jobs.c.priority.desc(), jobs.c.queued_at, jobs.c.id)
-    .limit(bindparam("count"))
-    .with_for_update(skip_locked=True)
-    .cte("picked")  # so that it is looked for once
-)
-CLAIM = moving(
-    jobs.c.id.in_(select(PICKED.c.id)),
-    {
+TURN = (jobs.c.priority.desc(), jobs.c.queued_at, jobs.c.id)
+
+
+def claiming(among: ColumnElement[bool]) -> ReturningUpdate[Any]:
+    """The statement that claims the next jobs of those that are due and for which this holds."""
+    picked = select(jobs.c.id).where(DUE, among).order_by(*TURN).limit(bindparam("count"))
+    once = picked.with_for_update(skip_locked=True).cte("picked")  # so that it is looked for once
+    columns = {
         "state": JobState.RUNNING.value,
         "active": 1,
         "message": None,
@@ -55,8 +54,11 @@ CLAIM = moving(
         "started_at": func.coalesce(jobs.c.started_at, NOW),
         "claimed_at": NOW,
         "attempt": jobs.c.attempt + 1,
-    },
-)
+    }
+    return moving(jobs.c.id.in_(select(once.c.id)), columns)
+
+
+CLAIM = claiming(true())
 NEXT_RETRY = select(func.min(jobs.c.available_at)).where(WAITS)
 OF_TOKENS = jobs.c.lease_token.in_(bindparam("tokens", expanding=True))
 HELD = select(*JOB_COLUMNS).where(OF_TOKENS, RUNNING)
@@ -78,6 +80,8 @@ class LeaseQueries(AttemptQueries):
     def claim_jobs(self, owner: str, lease_s: float, max_running: int, limit: int | None = None) -> list[Job]:
         """Take queued jobs, highest priority first, then oldest first, until `max_running` run; at most `limit` now.
 
+        A workspace's quota leaves its further jobs in the queue, whoever comes after them.
+
         A job comes back with its `lease_token`, which every later write needs.
         """
         if self.connection.dialect.name == "postgresql":  # two claimers at once would each fill all the places
@@ -93,7 +97,9 @@ class LeaseQueries(AttemptQueries):
             "secret": f"{secrets.token_hex(16)}-",
             "until": now + timedelta(seconds=lease_s),
         }
-        rows = self.connection.execute(CLAIM, values).all()
+        room_in = self.room_for_jobs()
+        claim = claiming(within(room_in, DUE, TURN)) if room_in else CLAIM
+        rows = self.connection.execute(claim, values).all()
         claimed = self.moved(rows, JobState.QUEUED, JobState.RUNNING)
         return sorted(claimed, key=lambda job: (-job.priority, job.queued_at, job.id))
 

@@ -12,7 +12,7 @@ from tunesmith.domain import Job, Page, TrainingStatus, utcnow
 from tunesmith.domain.backoff import backoff_s
 from tunesmith.domain.notification import Notification, NotificationState, Rule, StatusChange
 from tunesmith.errors import NotificationNotFound, StateForbids
-from tunesmith.store.queries import Queries, newest_first, page_of
+from tunesmith.store.queries import Queries, newest_first, ours, page_of
 from tunesmith.store.tables import Json, UTCTime, notifications, status_changes, training_jobs
 
 MAX_ATTEMPTS = 8
@@ -24,8 +24,10 @@ MAX_ERROR = 4000
 WAITING, SENT, DEAD = (state.value for state in NotificationState)
 
 NOTE = insert(status_changes).from_select(
-    ["change", "plan"],
-    select(bindparam("noted", type_=Json), training_jobs.c.plan).where(training_jobs.c.id == bindparam("training")),
+    ["change", "plan", "workspace_id"],
+    select(bindparam("noted", type_=Json), training_jobs.c.plan, training_jobs.c.workspace_id).where(
+        training_jobs.c.id == bindparam("training")
+    ),
 )
 DUE = (notifications.c.state == WAITING) & (notifications.c.next_at <= bindparam("now", type_=UTCTime))
 ANY_CHANGE = select(status_changes.c.id).limit(1)
@@ -50,17 +52,18 @@ class NotificationQueries(Queries):
         """Whether there is a status change that `take_status_changes` would give."""
         return self.connection.execute(ANY_CHANGE).first() is not None
 
-    def take_status_changes(self, limit: int = 100) -> list[tuple[StatusChange, tuple[Rule, ...]]]:
-        """Take out the oldest status changes, each with the rules of its training job."""
+    def take_status_changes(self, limit: int = 100) -> list[tuple[StatusChange, tuple[Rule, ...], str]]:
+        """Take out the oldest status changes, each with the rules and the workspace's id of its training job."""
         query = select(status_changes).order_by(status_changes.c.id).limit(limit).with_for_update(skip_locked=True)
         rows = self.connection.execute(query).all()
         self.connection.execute(delete(status_changes).where(status_changes.c.id.in_([row.id for row in rows])))
-        return [(StatusChange.model_validate(row.change), row.plan.notify) for row in rows]
+        return [(StatusChange.model_validate(row.change), row.plan.notify, row.workspace_id) for row in rows]
 
-    def add_notifications(self, found: Sequence[Notification]) -> None:
-        """Add notifications."""
+    def add_notifications(self, found: Sequence[Notification], workspace_id: str) -> None:
+        """Add notifications of a workspace."""
         if found:
-            rows = [{**one.model_dump(), "channel": one.channel, **_documents(one)} for one in found]
+            same = {"workspace_id": workspace_id}
+            rows = [{**one.model_dump(), **same, "channel": one.channel, **_documents(one)} for one in found]
             self.connection.execute(self.insert(notifications), rows)
 
     def due_channels(self, without: Collection[str] = (), limit: int = 8) -> list[str]:
@@ -108,8 +111,8 @@ class NotificationQueries(Queries):
 
     def notification(self, notification_id: str) -> Notification:
         """Read one. Raises NotificationNotFound."""
-        query = select(*COLUMNS).where(notifications.c.id == notification_id)
-        row = self.connection.execute(query).first()
+        query = select(*COLUMNS).where(notifications.c.id == notification_id, ours(notifications))
+        row = self.connection.execute(query, self.scope).first()
         if row is None:
             raise NotificationNotFound(f"No notification has the id {notification_id!r}", id=notification_id)
         return _notification(row)
@@ -119,10 +122,10 @@ class NotificationQueries(Queries):
     ) -> Page[Notification]:
         """A page of those in a state (all by default), newest first. Raises InvalidCursor."""
         here = (notifications.c.created_at, notifications.c.id)
-        query = newest_first(select(*COLUMNS), *here, cursor, limit)
+        query = newest_first(select(*COLUMNS).where(ours(notifications)), *here, cursor, limit)
         if state is not None:
             query = query.where(notifications.c.state == state.value)
-        found = list(map(_notification, self.connection.execute(query)))
+        found = list(map(_notification, self.connection.execute(query, self.scope)))
         return page_of(found, limit, lambda one: (one.created_at, one.id))
 
     def resend_notification(self, notification_id: str) -> Notification:
@@ -133,9 +136,9 @@ class NotificationQueries(Queries):
             StateForbids: it is not dead.
         """
         anew = {"state": WAITING, "attempts": 0, "next_at": utcnow()}
+        state = self.notification(notification_id).state
         dead = (notifications.c.id == notification_id) & (notifications.c.state == DEAD)
         if self.connection.execute(update(notifications).where(dead).values(anew)).rowcount == 0:
-            state = self.notification(notification_id).state
             raise StateForbids(f"The notification is {state}; only a dead one can be sent again", state=state.value)
         return self.notification(notification_id)
 

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, literal, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, Table, Text, bindparam, literal, or_, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tunesmith.domain import Page
 from tunesmith.domain.page import decode_cursor, encode_cursor
-from tunesmith.errors import InvalidCursor
+from tunesmith.errors import InvalidCursor, NameTaken
 from tunesmith.store.tables import CleanText, UTCTime, experiments
 
 T = TypeVar("T")
@@ -19,13 +19,21 @@ DIALECTS = {"sqlite": sqlite, "postgresql": postgresql}
 """Whose INSERT knows ON CONFLICT."""
 CHUNK = 500
 """Values of one IN list, at most."""
+SCOPE = bindparam("workspace", type_=Text)
+
+
+def ours(table: Table) -> ColumnElement[bool]:
+    """Which rows of a table with workspaces the transaction sees. The statement is executed with `**self.scope`."""
+    return or_(SCOPE.is_(None), table.c.workspace_id == SCOPE)
 
 
 class Queries:
     """Queries on one connection, inside one transaction."""
 
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
+    def __init__(self, connection: Connection, workspace_id: str | None = None) -> None:
+        """`workspace_id`: the one workspace whose things are found; None: those of all."""
+        self.connection, self.workspace_id = connection, workspace_id
+        self.scope = {"workspace": workspace_id}
 
     def insert(self, table: Table) -> Any:
         """An INSERT that knows ON CONFLICT, on either database."""
@@ -62,6 +70,11 @@ def page_of(found: Sequence[T], limit: int, key: Callable[[T], tuple[datetime, s
         return Page(list(found), None)
     moment, last = key(found[limit - 1])
     return Page(list(found[:limit]), encode_cursor(moment.isoformat(), last))
+
+
+def taken(kind: str, field: str, name: str) -> NameTaken:
+    """The refusal of a name that another one of its kind has."""
+    return NameTaken(f"A {kind} has the name {name!r} already; choose another one", field=field, value=name)
 
 
 def chunks(items: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from sqlalchemy import case, delete, select
 
 from tunesmith.domain import utcnow
-from tunesmith.store.queries import Queries
+from tunesmith.store.queries import Queries, chunks
 from tunesmith.store.tables import rate_counters as counters
 
 
@@ -34,6 +35,20 @@ class RateQueries(Queries):
         if count == amount:
             self._remove_expired(now)
         return count
+
+    def add_requests(self, counts: Mapping[str, tuple[int, datetime]]) -> dict[str, int]:
+        """Add to many counters: by key how many, and when its window ends, the same for all who count; the totals."""
+        totals: dict[str, int] = {}
+        for keys in chunks(sorted(counts)):  # in one order, so that no two transactions wait for one another
+            rows = [{"key": key, "count": counts[key][0], "expires_at": counts[key][1]} for key in keys]
+            insert = self.insert(counters).values(rows)
+            added = insert.on_conflict_do_update(
+                index_elements=[counters.c.key], set_={"count": counters.c.count + insert.excluded["count"]}
+            ).returning(counters.c.key, counters.c["count"])
+            totals |= {row["key"]: row["count"] for row in self.connection.execute(added).mappings()}
+        if any(totals[key] == count for key, (count, _) in counts.items()):  # a new window
+            self._remove_expired(utcnow())
+        return totals
 
     def request_count(self, key: str) -> tuple[int, datetime | None]:
         """How many were counted in the open window, and when it ends; (0, None) where none is open."""

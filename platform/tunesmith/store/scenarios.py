@@ -13,6 +13,7 @@ from sqlalchemy import Select, bindparam, delete, exists, func, or_, select, upd
 from tunesmith.domain import ACTIVE, Job, JobState, Scenario, Session, Standing, utcnow
 from tunesmith.errors import JobActive, ScenarioNotFound
 from tunesmith.store.datasets import OPEN, DatasetQueries
+from tunesmith.store.queries import ours, taken
 from tunesmith.store.rows import JOB_COLUMNS, given, job_of, new
 from tunesmith.store.session_rows import (
     SCENARIO_COLUMNS,
@@ -22,7 +23,6 @@ from tunesmith.store.session_rows import (
     session_of,
     standing_of,
 )
-from tunesmith.store.sessions import taken
 from tunesmith.store.tables import datasets, experiments, jobs, optimizations, scenarios, sessions, trials
 
 WHOLE = (
@@ -44,6 +44,7 @@ STANDING = (
     .where(
         scenarios.c.id == bindparam("id"),
         or_(sessions.c.id == bindparam("sid"), sessions.c.display_name == bindparam("sid")),
+        ours(sessions),
     )
 )
 # Few jobs are open, and many scenarios are complete: `|| ''` keeps SQLite from going through all of the session's.
@@ -132,7 +133,7 @@ class ScenarioQueries(DatasetQueries):
 
     def scenario_status(self, sid: str, scenario_id: str) -> Standing:
         """Where one stands, in one query; `sid`: its session's id or name. Raises SessionNotFound, ScenarioNotFound."""
-        row = self.connection.execute(STANDING, {"id": scenario_id, "sid": sid}).first()
+        row = self.connection.execute(STANDING, {"id": scenario_id, "sid": sid, **self.scope}).first()
         if row is None:
             self.session(sid)
             raise _missing(scenario_id)

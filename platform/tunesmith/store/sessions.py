@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import uuid
 
-from sqlalchemy import bindparam, delete, or_, select, update
+from sqlalchemy import and_, bindparam, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from tunesmith.domain import Session, utcnow
-from tunesmith.errors import NameTaken, SessionNotFound
+from tunesmith.errors import SessionNotFound
+from tunesmith.store.queries import SCOPE, ours, taken
 from tunesmith.store.removals import RemovalQueries
 from tunesmith.store.session_rows import SESSION_COLUMNS, session_of
 from tunesmith.store.tables import datasets, optimizations, scenarios, sessions, workspaces
 from tunesmith.store.workspaces import DEFAULT, WorkspaceQueries
 
-HELD = select(*SESSION_COLUMNS).where(sessions.c.id == bindparam("id")).with_for_update(key_share=True)
+HELD = select(*SESSION_COLUMNS).where(sessions.c.id == bindparam("id"), ours(sessions)).with_for_update(key_share=True)
 # An id comes before a name that says the same.
 FOUND = (
     select(*SESSION_COLUMNS)
     .where(
-        sessions.c.workspace_id.in_(DEFAULT),
-        or_(sessions.c.id == bindparam("sid"), sessions.c.display_name == bindparam("sid")),
+        ours(sessions),
+        or_(
+            sessions.c.id == bindparam("sid"),
+            and_(
+                sessions.c.display_name == bindparam("sid"),
+                sessions.c.workspace_id == func.coalesce(SCOPE, DEFAULT.scalar_subquery()),
+            ),
+        ),
     )
     .order_by(sessions.c.id != bindparam("sid"))
     .limit(1)
@@ -40,8 +47,12 @@ class SessionQueries(RemovalQueries, WorkspaceQueries):
         return list(map(session_of, rows))
 
     def session(self, sid: str) -> Session:
-        """The one of this id or, in the default workspace, of this name. Raises SessionNotFound."""
-        row = self.connection.execute(FOUND, {"sid": sid}).first()
+        """The one of this id or, in the transaction's or else the default workspace, of this name.
+
+        Raises:
+            SessionNotFound: there is none.
+        """
+        row = self.connection.execute(FOUND, {"sid": sid, **self.scope}).first()
         if row is None:
             raise _missing(sid)
         return session_of(row)
@@ -51,7 +62,7 @@ class SessionQueries(RemovalQueries, WorkspaceQueries):
 
         Others may go on to refer to it.
         """
-        row = self.connection.execute(HELD, {"id": session_id}).first()
+        row = self.connection.execute(HELD, {"id": session_id, **self.scope}).first()
         if row is None:
             raise _missing(session_id)
         return session_of(row)
@@ -124,11 +135,6 @@ class SessionQueries(RemovalQueries, WorkspaceQueries):
         )
         if self.connection.scalar(query) not in (None, session.id):
             raise taken("session", "display_name", display_name)
-
-
-def taken(kind: str, field: str, name: str) -> NameTaken:
-    """The refusal of a name that another one of its kind has."""
-    return NameTaken(f"A {kind} has the name {name!r} already; choose another one", field=field, value=name)
 
 
 def _missing(sid: str) -> SessionNotFound:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
@@ -10,6 +11,7 @@ from sqlalchemy import Engine
 from tunesmith.store import engine as engines
 from tunesmith.store import migrate
 from tunesmith.store.agenda import AgendaQueries
+from tunesmith.store.audit import AuditQueries
 from tunesmith.store.experiments import ExperimentQueries
 from tunesmith.store.housekeeping import HousekeepingQueries
 from tunesmith.store.idempotency import IdempotencyQueries
@@ -18,6 +20,8 @@ from tunesmith.store.model_runs import ModelRunQueries
 from tunesmith.store.rates import RateQueries
 from tunesmith.store.recording import RecordingQueries
 from tunesmith.store.records import RecordQueries
+from tunesmith.store.secrets import SecretQueries
+from tunesmith.store.sign_ins import SignInQueries
 from tunesmith.store.studies import StudyQueries
 from tunesmith.store.study_leases import StudyLeaseQueries
 from tunesmith.store.totals import TotalQueries
@@ -41,6 +45,9 @@ class Tx(
     ModelRunQueries,
     RateQueries,
     IdentityQueries,
+    SignInQueries,
+    AuditQueries,
+    SecretQueries,
 ):
     """One transaction and every query in it. Any method may raise DatabaseUnavailable."""
 
@@ -50,7 +57,17 @@ class Store:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self.workspace_id: str | None = None
         self._turn = Turn(engine.url.database, engines.BUSY_TIMEOUT_S) if self.embedded else None
+
+    def scoped(self, workspace_id: str | None) -> Store:
+        """The same store for one workspace: its transactions find, list and count nothing else; None: everything.
+
+        What belongs to an experiment, job or session is asked for with that, which has to be found first.
+        """
+        scoped = copy.copy(self)
+        scoped.workspace_id = workspace_id
+        return scoped
 
     @property
     def embedded(self) -> bool:
@@ -61,13 +78,13 @@ class Store:
     def write(self, single: bool = False) -> Iterator[Tx]:
         """A transaction that may write; `single`: of one statement on PostgreSQL. Raises DatabaseUnavailable."""
         with self._turn or nullcontext(), engines.transaction(self.engine, True, single) as connection:
-            yield Tx(connection)
+            yield Tx(connection, self.workspace_id)
 
     @contextmanager
     def read(self, single: bool = False) -> Iterator[Tx]:
         """A transaction that only reads, and waits for no writer; `single` as above. Raises DatabaseUnavailable."""
         with engines.transaction(self.engine, False, single) as connection:
-            yield Tx(connection)
+            yield Tx(connection, self.workspace_id)
 
     def ping(self) -> None:
         """Raise DatabaseUnavailable unless the database answers."""

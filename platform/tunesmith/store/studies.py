@@ -11,7 +11,7 @@ from sqlalchemy import bindparam, delete, select, update
 from tunesmith.domain import Experiment, ExperimentSpec, utcnow
 from tunesmith.errors import Conflict, JobActive
 from tunesmith.store.experiments import BY_ID
-from tunesmith.store.queries import DIALECTS
+from tunesmith.store.queries import DIALECTS, ours
 from tunesmith.store.rows import COUNTERS, experiment_of
 from tunesmith.store.study_trials import StudyTrialQueries
 from tunesmith.store.tables import (
@@ -50,8 +50,8 @@ class StudyQueries(StudyTrialQueries):
     """Queries on studies; every experiment is one."""
 
     def create_study(self, workspace_id: str, study_name: str, spec: ExperimentSpec) -> int | None:
-        """The id of a new experiment that is a study of this name; None when the name is taken."""
-        if self.numbered_study(study_name) is not None:
+        """The id of a new experiment that is a study of this name; None when any workspace has one."""
+        if self._numbered(study_name, None) is not None:
             return None
         row = {
             "workspace_id": workspace_id,
@@ -68,35 +68,41 @@ class StudyQueries(StudyTrialQueries):
 
     def study_id(self, name: str) -> int | None:
         """The study of this name, or the experiment `name#id`, or the only one of that name that is not archived."""
-        named = select(experiments.c.id).where(experiments.c.study_name == name)
-        found = self.connection.scalar(named)
+        named = select(experiments.c.id).where(experiments.c.study_name == name, ours(experiments))
+        found = self.connection.scalar(named, self.scope)
         if found is not None:
             return int(found)
-        numbered = self.numbered_study(name)
+        numbered = self._numbered(name, self.workspace_id)
         if numbered is not None:
             return numbered
-        query = select(experiments.c.id).where(experiments.c.name == name, experiments.c.archived.is_(False)).limit(2)
-        same = self.connection.scalars(query).all()
+        here = (experiments.c.name == name, experiments.c.archived.is_(False), ours(experiments))
+        same = self.connection.scalars(select(experiments.c.id).where(*here).limit(2), self.scope).all()
         return int(same[0]) if len(same) == 1 else None
 
-    def numbered_study(self, name: str) -> int | None:
-        """The experiment that was not made as a study and is called `name#id` as one."""
+    def _numbered(self, name: str, workspace_id: str | None) -> int | None:
+        """The experiment, of a workspace or any, that was not made as a study and is called `name#id` as one."""
         stem, _, number = name.rpartition("#")
         if not (number.isascii() and number.isdigit() and len(number) < 19):
             return None
         query = select(experiments.c.id).where(
-            experiments.c.id == int(number), experiments.c.name == stem, experiments.c.study_name.is_(None)
+            experiments.c.id == int(number),
+            experiments.c.name == stem,
+            experiments.c.study_name.is_(None),
+            ours(experiments),
         )
-        return self.connection.scalar(query)
+        return self.connection.scalar(query, {"workspace": workspace_id})
 
     def study(self, experiment_id: int) -> tuple[str, Experiment] | None:
         """A study's name and experiment."""
-        row = self.connection.execute(BY_ID, {"id": experiment_id}).first() if 0 < experiment_id < 2**63 else None
+        known, of = 0 < experiment_id < 2**63, {"id": experiment_id, **self.scope}
+        row = self.connection.execute(BY_ID, of).first() if known else None
         return None if row is None else (study_name(row), experiment_of(row))
 
     def studies(self) -> list[tuple[str, Experiment]]:
         """Every study, by id."""
-        rows = self.connection.execute(select(experiments).order_by(experiments.c.id))
+        rows = self.connection.execute(
+            select(experiments).where(ours(experiments)).order_by(experiments.c.id), self.scope
+        )
         return [(study_name(row), experiment_of(row)) for row in rows]
 
     def study_attrs(self, experiment_id: int, kind: Attrs) -> dict[str, Any] | None:

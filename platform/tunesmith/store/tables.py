@@ -129,6 +129,8 @@ workspaces = Table(
     Column("id", CleanText, primary_key=True),
     Column("name", CleanText, nullable=False, unique=True),
     Column("created_at", UTCTime, nullable=False),
+    # How much of what may be there; what is not named has no limit.
+    Column("quotas", Json, nullable=False, default=dict),
 )
 
 experiments = Table(
@@ -201,6 +203,8 @@ jobs = Table(
     "jobs",
     metadata,
     Column("id", CleanText, primary_key=True),
+    # Its experiment's: so a job is looked up without that.
+    Column("workspace_id", CleanText, nullable=False),
     Column("experiment_id", ForeignKey(experiments.c.id), nullable=False),
     Column("run_number", Integer, nullable=False),
     Column("state", CleanText, nullable=False),
@@ -337,6 +341,7 @@ status_changes = Table(
     "status_changes",
     metadata,
     Column("id", Big, primary_key=True, autoincrement=True),
+    Column("workspace_id", CleanText, nullable=False),
     Column("change", Json, nullable=False),
     Column("plan", Kept(TrainingPlan), nullable=False),
     sqlite_autoincrement=True,
@@ -346,6 +351,7 @@ notifications = Table(
     "notifications",
     metadata,
     Column("id", CleanText, primary_key=True),
+    Column("workspace_id", CleanText, nullable=False),
     Column("state", CleanText, nullable=False),
     # As it may be shown; of one of these, few are sent at once.
     Column("channel", CleanText, nullable=False),
@@ -474,10 +480,17 @@ users = Table(
     Column("id", CleanText, primary_key=True),
     Column("workspace_id", ForeignKey(workspaces.c.id), nullable=False),
     Column("name", CleanText, nullable=False, unique=True),
-    Column("password_hash", CleanText, nullable=False),
-    Column("role", CleanText, nullable=False, default="admin"),
+    # None of who signs in elsewhere, and of programs.
+    Column("password_hash", CleanText),
+    Column("kind", CleanText, nullable=False, default="user"),
+    Column("email", CleanText),
+    # Who an OpenID provider, or an issuer of JWTs, says that it is.
+    Column("issuer", CleanText),
+    Column("subject", CleanText),
+    Column("attributes", Json, nullable=False, default=dict),
     Column("disabled", Boolean, nullable=False, default=False),
     Column("created_at", UTCTime, nullable=False),
+    Index("uq_users_issuer_subject", "issuer", "subject", unique=True),
 )
 
 tokens = Table(
@@ -489,9 +502,89 @@ tokens = Table(
     Column("prefix", CleanText, nullable=False),
     # SHA-256: a token has 256 random bits, so nothing slower is needed to keep it from being guessed.
     Column("token_hash", CleanText, nullable=False, unique=True),
+    Column("kind", CleanText, nullable=False, default="token"),
+    # NULL: whatever its user may do.
+    Column("scopes", Json),
     Column("created_at", UTCTime, nullable=False),
     Column("expires_at", UTCTime),
     Column("last_used_at", UTCTime),
     Column("revoked_at", UTCTime),
     Index(None, "user_id", "created_at", "id"),
+)
+
+groups = Table(
+    "groups",
+    metadata,
+    Column("id", CleanText, primary_key=True),
+    Column("name", CleanText, nullable=False, unique=True),
+    Column("created_at", UTCTime, nullable=False),
+)
+
+members = Table(
+    "members",
+    metadata,
+    Column("group_id", ForeignKey(groups.c.id), primary_key=True),
+    Column("user_id", ForeignKey(users.c.id), primary_key=True),
+    Index(None, "user_id"),
+)
+
+# A subject is `user:<id of a user>` or `group:<id of a group>`.
+grants = Table(
+    "grants",
+    metadata,
+    Column("workspace_id", ForeignKey(workspaces.c.id), primary_key=True),
+    Column("subject", CleanText, primary_key=True),
+    Column("role", CleanText, nullable=False),
+    Index(None, "subject"),
+)
+
+# A model that has one is for these subjects, and for admins.
+model_grants = Table(
+    "model_grants",
+    metadata,
+    Column("workspace_id", ForeignKey(workspaces.c.id), primary_key=True),
+    Column("model_id", CleanText, primary_key=True),
+    Column("subject", CleanText, primary_key=True),
+    Index(None, "subject"),
+)
+
+# OpenID sign-ins that are under way; the callback takes its own out, so that none comes back twice.
+sign_ins = Table(
+    "sign_ins",
+    metadata,
+    Column("state", CleanText, primary_key=True),
+    Column("nonce", CleanText, nullable=False),
+    Column("verifier", CleanText, nullable=False),
+    Column("next", CleanText, nullable=False),
+    Column("expires_at", UTCTime, nullable=False),
+)
+
+# Triggers refuse to change or delete what stands here.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Big, primary_key=True, autoincrement=True),
+    Column("at", UTCTime, nullable=False),
+    Column("workspace_id", CleanText),
+    Column("principal", CleanText, nullable=False),
+    Column("kind", CleanText, nullable=False),
+    Column("action", CleanText, nullable=False),
+    Column("target", CleanText),
+    Column("address", CleanText),
+    Column("status", Integer, nullable=False),
+    Column("details", Json, nullable=False),
+    Index(None, "workspace_id", "id"),
+    Index(None, "principal", "id"),
+    sqlite_autoincrement=True,
+)
+
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("workspace_id", ForeignKey(workspaces.c.id), primary_key=True),
+    Column("name", CleanText, primary_key=True),
+    Column("ciphertext", CleanText, nullable=False),
+    Column("created_by", CleanText),
+    Column("created_at", UTCTime, nullable=False),
+    Column("updated_at", UTCTime, nullable=False),
 )

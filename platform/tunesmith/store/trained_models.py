@@ -11,7 +11,7 @@ from sqlalchemy import and_, delete, func, insert, select
 
 from tunesmith.domain import JobState, Page, TrainedModel, TrialState, utcnow
 from tunesmith.errors import ModelNotFound
-from tunesmith.store.queries import newest_first, page_of
+from tunesmith.store.queries import newest_first, ours, page_of
 from tunesmith.store.removals import RemovalQueries
 from tunesmith.store.session_rows import OUTCOME_COLUMNS, error_of, percent_of, shown_state
 from tunesmith.store.tables import jobs, trained_models, trials
@@ -29,6 +29,7 @@ WHOLE = (
     select(*trained_models.c, *OUTCOME_COLUMNS, trials.c.state.label("trial_state"), trials.c.metrics, trials.c.params)
     .join_from(trained_models, jobs, jobs.c.id == trained_models.c.job_id)
     .outerjoin(trials, and_(OWN, trials.c.number == NUMBER))
+    .where(ours(trained_models))
 )
 
 
@@ -64,7 +65,7 @@ class TrainedModelQueries(RemovalQueries):
     def trained_model(self, id: str) -> TrainedModel:  # noqa: A002  # what it is called everywhere
         """Read one by its id, or by that of its job. Raises ModelNotFound."""
         mine = trained_models.c.id == id if _is_uuid(id) else trained_models.c.job_id == id
-        row = self.connection.execute(WHOLE.where(mine)).first()
+        row = self.connection.execute(WHOLE.where(mine), self.scope).first()
         if row is None:
             raise ModelNotFound(f"No model or training has the id {id!r}", id=id)
         return trained_model_of(row)
@@ -82,7 +83,7 @@ class TrainedModelQueries(RemovalQueries):
             query = query.where(jobs.c.state.in_([state.value for state in states]))
         if template is not None:
             query = query.where(trained_models.c.template == template)
-        found = [trained_model_of(row) for row in self.connection.execute(query)]
+        found = [trained_model_of(row) for row in self.connection.execute(query, self.scope)]
         return page_of(found, limit, lambda model: (model.created_at, model.id))
 
     def delete_trained_model(self, model: TrainedModel) -> None:

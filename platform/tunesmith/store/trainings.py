@@ -30,7 +30,7 @@ from tunesmith.storage import experiment_key
 from tunesmith.store.attempts import AttemptQueries
 from tunesmith.store.leases import held_back
 from tunesmith.store.leftovers import LeftoverQueries
-from tunesmith.store.queries import DIALECTS
+from tunesmith.store.queries import DIALECTS, ours
 from tunesmith.store.rows import JOB_COLUMNS, TRAINING_COLUMNS, TRIAL_COLUMNS, job_of, training_of, trial_of
 from tunesmith.store.tables import (
     clean,
@@ -117,7 +117,7 @@ class TrainingQueries(AttemptQueries, LeftoverQueries):
 
     def training(self, training_id: str) -> TrainingJob:
         """Read one. Raises TrainingNotFound."""
-        query = select(*TRAINING_COLUMNS).where(training_jobs.c.id == training_id)
+        query = select(*TRAINING_COLUMNS).where(training_jobs.c.id == training_id, ours(training_jobs))
         return self._one(query, training_id)
 
     def lock_training(self, training_id: str) -> TrainingJob:
@@ -128,8 +128,8 @@ class TrainingQueries(AttemptQueries, LeftoverQueries):
         training = self.training(training_id)
         self.firings(training, OPEN, lock=True)
         self.lock_experiment(training.experiment_id)
-        query = select(*TRAINING_COLUMNS).where(training_jobs.c.id == training_id).with_for_update(key_share=True)
-        return self._one(query, training_id)
+        query = select(*TRAINING_COLUMNS).where(training_jobs.c.id == training_id, ours(training_jobs))
+        return self._one(query.with_for_update(key_share=True), training_id)
 
     def hold_dependencies(self) -> None:
         """Let nobody else change dependencies until the end of the transaction; before any other row is held."""
@@ -152,22 +152,23 @@ class TrainingQueries(AttemptQueries, LeftoverQueries):
         limit: int = 50,
     ) -> tuple[list[TrainingJob], int]:
         """A page of them, newest first by default, and how many there are in all; `text`: a part of the name."""
-        where: list[ColumnElement[bool]] = []
+        where: list[ColumnElement[bool]] = [ours(training_jobs)]
         if status is not None:
             where.append(SHOWN.in_([status.value]))
         if text:
             where.append(func.lower(training_jobs.c.name).contains(clean(text).lower(), autoescape=True))
-        total = self.connection.scalar(select(func.count()).select_from(training_jobs).where(*where)) or 0
+        total = self.connection.scalar(select(func.count()).select_from(training_jobs).where(*where), self.scope) or 0
         columns = [training_jobs.c[order], training_jobs.c.id]
         directed = (column.desc() if descending else column.asc() for column in columns)
         query = select(*TRAINING_COLUMNS).where(*where).order_by(*(column.nulls_last() for column in directed))
-        rows = self.connection.execute(query.offset(offset).limit(limit))
+        rows = self.connection.execute(query.offset(offset).limit(limit), self.scope)
         return [training_of(row) for row in rows], int(total)
 
     def training_counts(self) -> dict[TrainingStatus, int]:
         """Status -> how many training jobs stand there; those held back by a person count as paused."""
         standing = (training_jobs.c.status, training_jobs.c.paused)
-        rows = self.connection.execute(select(*standing, func.count()).group_by(*standing))
+        query = select(*standing, func.count()).where(ours(training_jobs)).group_by(*standing)
+        rows = self.connection.execute(query, self.scope)
         found: Counter[TrainingStatus] = Counter()
         for status, paused, count in rows:
             found[shown_status(TrainingStatus(status), paused)] += count
@@ -331,7 +332,7 @@ class TrainingQueries(AttemptQueries, LeftoverQueries):
         return Page(found, encode_cursor(found[-1][0].number) if len(rows) > limit else None)
 
     def _one(self, query: Select[Any], training_id: str) -> TrainingJob:
-        row = self.connection.execute(query).first()
+        row = self.connection.execute(query, self.scope).first()
         if row is None:
             raise TrainingNotFound(f"No training job has the id {training_id!r}", job_id=training_id)
         return training_of(row)

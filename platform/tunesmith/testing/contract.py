@@ -8,6 +8,7 @@ from tunesmith.testing.counter_contract import CounterContract
 from tunesmith.testing.dataset_contract import DatasetContract
 from tunesmith.testing.event_contract import EventContract
 from tunesmith.testing.experiment_contract import ExperimentContract
+from tunesmith.testing.grant_contract import GrantContract
 from tunesmith.testing.identity_contract import IdentityContract
 from tunesmith.testing.job_contract import JobContract
 from tunesmith.testing.lease_contract import LeaseContract
@@ -22,6 +23,7 @@ from tunesmith.testing.session_contract import SessionContract
 from tunesmith.testing.trained_model_contract import TrainedModelContract
 from tunesmith.testing.training_contract import TrainingContract
 from tunesmith.testing.turn_contract import TurnContract
+from tunesmith.testing.workspace_contract import WorkspaceContract
 
 
 class StoreContract(
@@ -45,5 +47,7 @@ class StoreContract(
     ModelRunContract,
     TrainedModelContract,
     IdentityContract,
+    GrantContract,
+    WorkspaceContract,
 ):
     """What a store promises; override the fixture `store` with a migrated one that holds no queued jobs."""

@@ -57,7 +57,7 @@ def new_experiment(store: Store, objectives: Sequence[str] = ("loss",), **change
     """An experiment that the store did not have before."""
     wanted = spec(changes.pop("tool_name", f"tool-{secrets.token_hex(6)}"), objectives, **changes)
     with store.write() as tx:
-        experiment, created = tx.get_or_create_experiment(tx.default_workspace(), wanted)
+        experiment, created = tx.get_or_create_experiment(tx.workspace(), wanted)
     assert created, f"there was an experiment of {wanted.tool_name!r} with this content already"
     return experiment
 

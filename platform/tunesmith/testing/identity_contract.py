@@ -6,6 +6,7 @@ from __future__ import annotations
 import secrets
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -51,8 +52,8 @@ class IdentityContract(Contract):
         ada, ben = new_user(store), new_user(store)
         with store.write() as tx:
             assert tx.user(ada.name) == ada
-            assert (ada.role, ada.disabled) == ("admin", False)
-            listed = [user for user in tx.users(tx.default_workspace()) if user in (ada, ben)]
+            assert (ada.kind, ada.disabled) == ("user", False)
+            listed = [user for user in tx.users() if user in (ada, ben)]
             assert listed == sorted((ada, ben), key=lambda user: user.name)
             with pytest.raises(UserNotFound):
                 tx.user("nobody's")
@@ -74,7 +75,7 @@ class IdentityContract(Contract):
             tx.change_user(user.id, disabled=True)
             assert tx.credentials(user.name) is None
             assert tx.user(user.name) == user.evolve(disabled=True)
-            for other in tx.users(tx.default_workspace()):
+            for other in tx.users():
                 tx.change_user(other.id, disabled=True)
             assert not tx.any_user()
 
@@ -137,6 +138,30 @@ class IdentityContract(Contract):
         with store.read() as tx:
             assert [token.id for token in tx.tokens(user.id)] == [lasting.id, ended.id]
             assert expired.id not in {token.id for token in tx.tokens(user.id)}
+
+    def test_a_program_has_no_password_and_who_signs_in_elsewhere_is_known_from_there(self, store: Store) -> None:
+        name = f"user-{secrets.token_hex(4)}"
+        attributes = {"region": ("NA", "EU")}
+        columns: dict[str, Any] = {"kind": "service", "issuer": "https://id", "subject": name, "attributes": attributes}
+        with store.write() as tx:
+            made = tx.create_user(tx.default_workspace(), name, **columns)
+            assert made == tx.user(name) == tx.user_known_as("https://id", name)
+            assert made.attributes == attributes
+            assert tx.credentials(name) is None
+            assert tx.user_known_as("https://another", name) is None
+            with pytest.raises(NameTaken):
+                tx.create_user(tx.default_workspace(), f"another-{name}", issuer="https://id", subject=name)
+
+    def test_a_token_keeps_what_it_may_be_used_for(self, store: Store) -> None:
+        user, scopes = new_user(store), ("read", "model:linear_reg:run")
+        with store.write() as tx:
+            for given in (scopes, None, ()):
+                made = tx.create_token(user.id, "a test", "ts_abc", secrets.token_hex(32), None, given)
+                assert (made.kind, made.scopes) == ("token", given)
+                assert made in tx.tokens(user.id)
+            session = tx.create_token(user.id, "a browser", "ts_abc", secrets.token_hex(32), kind="cookie")
+            assert session.kind == "cookie"
+            assert session in tx.tokens(user.id)
 
     def _use(self, store: Store, token: Token) -> None:
         with store.write() as tx:

@@ -8,8 +8,16 @@ from typing import Any
 
 import pytest
 
-from tunesmith.domain import AlgorithmTool, JobState, ModelRun, Progress
-from tunesmith.errors import Conflict, InvalidCursor, InvalidParameter, ModelNotFound, RunNotFound, StateForbids
+from tunesmith.domain import AlgorithmTool, JobState, ModelRun, Progress, RunFilter
+from tunesmith.errors import (
+    Conflict,
+    Forbidden,
+    InvalidCursor,
+    InvalidParameter,
+    ModelNotFound,
+    RunNotFound,
+    StateForbids,
+)
 from tunesmith.services import model_runs
 from tunesmith.store import Store
 from tunesmith.testing.base import Contract
@@ -45,6 +53,29 @@ class ModelRunContract(Contract):
         done = read(store, run)
         assert (done.state, done.progress, done.message) == (JobState.SUCCEEDED, 100, None)
         assert done.updated_at > run.updated_at
+
+    def test_somebody_sees_the_runs_that_have_one_of_the_values(self, store: Store) -> None:
+        mine = secrets.token_hex(4)
+        runs = {times: submit(store, mine, times=times) for times in (1, 2, 3)}
+        seen = [
+            (RunFilter(), {1, 2, 3}),
+            (RunFilter(attributes={"times": ("1", "3", "'); --")}), {1, 3}),
+            (RunFilter(attributes={"times": ("1",), "start": ("2.0",)}), set[int]()),
+            (RunFilter(attributes={"project": ("None",)}), set[int]()),
+            (RunFilter(closed=frozenset({"doubling"})), set[int]()),
+        ]
+        for which, times in seen:
+            with store.read() as tx:
+                found = {run.id for run in tx.runs(submitted_by=mine, seen=which).items}
+                assert found == {runs[each].id for each in times}
+                for number, run in runs.items():
+                    if number in times:
+                        assert model_runs.read(tx, run.id, which).id == run.id
+                        continue
+                    with pytest.raises(RunNotFound):
+                        model_runs.read(tx, run.id, which)
+        with pytest.raises(Forbidden), store.write() as tx:
+            model_runs.submit(tx, REGISTRY, "doubling", {"times": 2}, seen=RunFilter(attributes={"times": ("1",)}))
 
     def test_equal_runs_are_runs_of_their_own(self, store: Store) -> None:
         assert submit(store).experiment_id != submit(store).experiment_id

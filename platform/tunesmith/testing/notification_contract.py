@@ -43,7 +43,7 @@ def notification(number: int, channel: str = "team", **fields: Any) -> Notificat
 def added(store: Store, *found: Notification) -> list[str]:
     """Their ids, once they are in the outbox."""
     with store.write() as tx:
-        tx.add_notifications(found)
+        tx.add_notifications(found, tx.workspace())
     return [one.id for one in found]
 
 
@@ -72,7 +72,7 @@ class NotificationContract(Contract):
             tx.delete_training(training)
         with store.write() as tx:
             assert tx.any_status_change()
-            ((told, its_rules),) = tx.take_status_changes()
+            ((told, its_rules, _workspace),) = tx.take_status_changes()
             assert not tx.any_status_change()
         assert (told.training_id, told.name, told.status, its_rules) == (training.id, training.name, "cancelled", rules)
 
@@ -92,7 +92,7 @@ class NotificationContract(Contract):
             tx.take_status_changes()
             for status in (TrainingStatus.RETRYING, TrainingStatus.RUNNING):
                 tx.notify(training.id, training.name, job, status)
-            retrying, running = (told for told, _rules in tx.take_status_changes())
+            retrying, running = (told for told, _rules, _workspace in tx.take_status_changes())
         assert (retrying.job_id, retrying.execution, retrying.attempt, retrying.retry_count) == ("job-1", 3, 1, 1)
         assert (running.execution, running.attempt) == (3, 2)
         assert retrying.error == "e" * 4000
@@ -104,7 +104,7 @@ class NotificationContract(Contract):
             with store.write() as tx:
                 tx.wake_retries()
         with store.write() as tx:
-            told = [told for told, _rules in tx.take_status_changes()]
+            told = [told for told, _rules, _workspace in tx.take_status_changes()]
         assert [(one.status, one.attempt) for one in told] == [
             ("running", 1), ("retrying", 1), ("pending", 2), ("running", 2), ("failed", 2)
         ]  # fmt: skip

@@ -295,7 +295,7 @@ class TrainingContract(Contract):
         with store.write() as tx:
             tx.take_status_changes(10_000)
             trainings.resume(tx, trainings.pause(tx, training))
-            told = [change.status for change, _rules in tx.take_status_changes(10_000)]
+            told = [change.status for change, _rules, _workspace in tx.take_status_changes(10_000)]
         assert told == ["paused", "pending"]
 
     def test_a_resumed_retry_begins_at_once_and_is_told_once(self, store: Store) -> None:
@@ -305,7 +305,7 @@ class TrainingContract(Contract):
             trainings.pause(tx, tx.training(training.id))
             tx.take_status_changes(10_000)
             trainings.resume(tx, tx.training(training.id))
-            told = [change.status for change, _rules in tx.take_status_changes(10_000)]
+            told = [change.status for change, _rules, _workspace in tx.take_status_changes(10_000)]
         assert told == ["pending"]
         assert [job.training_id for job in claim(store)] == [training.id]
 
