@@ -108,7 +108,7 @@ class TestUser:
         assert found.state is TrialState.COMPLETE
         assert run.log(found).count(USER) == 2
 
-    @pytest.mark.parametrize("who", ["$PPID", str(os.getpid()), "1"])
+    @pytest.mark.parametrize("who", ["$PPID", pytest.param(str(os.getpid()), id="this process"), "1"])
     def test_the_environment_of_the_platforms_processes_cannot_be_read(self, run: Bench, who: str) -> None:
         assert "Permission denied" in run.log(run(f"tr '\\0' '\\n' < /proc/{who}/environ"))
 

@@ -197,7 +197,7 @@ class TestRefused:
             {"sub": ""},
             {"sub": 7},
         ],
-        ids=str,
+        ids=lambda changes: "-".join(changes),
     )
     def test_a_claim_that_is_not_right(self, api: TestClient, published: Published, changes: dict[str, Any]) -> None:
         assert status(api, signed(claims_of(published, **changes))) == 401
