@@ -37,6 +37,7 @@ def output(process: subprocess.Popen[str]) -> str:
     return out
 
 
+@pytest.mark.slow
 def test_two_workers_in_python_share_a_search_and_prune(url: str) -> None:
     shown = [output(worker) for worker in [started(url, "python", EXAMPLES / "worker.py") for _ in range(2)]]
     numbers = [int(number) for text in shown for number in re.findall(r"^trial (\d+)", text, re.MULTILINE)]
@@ -73,6 +74,7 @@ def test_the_bash_worker_says_what_the_service_refuses(url: str) -> None:
     assert "answered 409: The experiment is archived" in err
 
 
+@pytest.mark.slow
 def test_a_training_script_is_run_by_the_command_line(url: str) -> None:
     output(started(url, "python", EXAMPLES / "worker.py"))
     with Client(url) as client:

@@ -249,6 +249,7 @@ SLOW = {"slow": "((?:a+)+)b", "a": "a=(.)"}
 PRINT_SLOW = "echo a=1; printf 'a%.0s' {1..48}; echo"
 
 
+@pytest.mark.slow
 def test_a_slow_pattern_ends_with_the_trials_time(evaluate: Bench) -> None:
     begun = time.monotonic()
     found = evaluate(PRINT_SLOW + "; sleep 60", patterns=SLOW, trial_timeout_s=0.7)
@@ -262,6 +263,7 @@ def test_a_slow_pattern_ends_with_the_trials_time(evaluate: Bench) -> None:
 
 
 @pytest.mark.parametrize("rest", ["", "; sleep 60"])
+@pytest.mark.slow
 def test_a_slow_pattern_does_not_hold_up_a_stop(evaluate: Bench, rest: str) -> None:
     begun = time.monotonic()
     evaluate.watch = lambda _measured: "cancelled" if time.monotonic() - begun > 1 else None

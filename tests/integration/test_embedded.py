@@ -190,6 +190,7 @@ class TestEngine:
             assert ended(client, scenario)["kpis"]["Delay"]["value"] == 0
             assert time.monotonic() - began < 2
 
+    @pytest.mark.slow
     def test_progress_is_seen_and_never_goes_back(self) -> None:
         with TestClient(build(build_example_config())) as client:
             scenario = running(client, "slow", "Slow", duration=2)
@@ -264,6 +265,7 @@ class TestEngine:
             assert ended(other, scenario)["status"] == "complete"
             assert ended(one, running(other, "b", "Instant"))["status"] == "complete"
 
+    @pytest.mark.slow
     def test_an_application_can_start_again_in_the_same_process(self) -> None:
         app = build(build_example_config())
         for tag in "ab":

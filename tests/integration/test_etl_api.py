@@ -149,6 +149,7 @@ class TestFiles:
         assert any(found["severity"] == "critical" for found in answer.json()["messages"])
         assert nothing_kept(api, settings)
 
+    @pytest.mark.slow
     def test_a_workbook_that_grows_without_bounds_is_not_read(self, api: TestClient, settings: Settings) -> None:
         out = io.BytesIO()
         pd.DataFrame({"a": [1]}).to_excel(out, index=False)

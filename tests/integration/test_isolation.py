@@ -199,6 +199,11 @@ class TestSandbox:
         assert (run.directory / "made").exists()
         assert not [place for place in places if Path(place, "made-by-a-trial").exists()]
 
+    def test_it_sets_nothing_of_the_kernel(self, run: Bench) -> None:
+        found = run("(: >> /proc/sys/kernel/core_pattern) && echo open; ls /proc/sys/kernel/core_pattern")
+        assert run.log(found).splitlines()[-1] == "/proc/sys/kernel/core_pattern"
+        assert "open" not in run.log(found).split()
+
     def test_it_sees_nothing_of_the_platform(self, run: Bench) -> None:
         with tempfile.NamedTemporaryFile(dir="/tmp") as other:
             found = run(

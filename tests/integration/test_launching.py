@@ -151,6 +151,7 @@ class TestQuickStart:
             assert "'result': {'rows': 3}" in shown
             assert "'value': 3.0, 'threshold': 0.0, 'success': True" in shown.replace("'unit': None, ", "")
 
+    @pytest.mark.slow
     def test_code_of_a_module_beside_the_script_runs_and_is_imported_once(self, script: Path) -> None:
         with launched([str(script)], script.parent, port_of(script)) as application:
             application.upload(master_data())
@@ -189,6 +190,7 @@ class TestExample:
             application.upload(master_data())
             assert "'status': 'complete'" in polled(application)
 
+    @pytest.mark.slow
     def test_a_servers_own_process_manager_can_start_it(self, tmp_path: Path) -> None:
         port = free_port()
         (tmp_path / "service.py").write_text(

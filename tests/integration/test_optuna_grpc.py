@@ -170,6 +170,15 @@ class TestUsers:
         for storage in (viewer, runner, editor):
             storage.close()
 
+    def test_who_is_limited_to_some_model_runs_sees_no_studies(self, server: OptunaServer, sqlite_store: Store) -> None:
+        with sqlite_store.write() as tx:
+            workspace = tx.create_workspace("ours")
+            user = tx.create_user(workspace.id, "of-the-north", attributes={"region": ("NA",)})
+            tx.grant(workspace.id, f"user:{user.id}", "admin")
+            token, _ = tokens.issue(tx, user, "test")
+        with pytest.raises(Forbidden, match="limited to model runs by region"):
+            connected(server, token)
+
     def test_a_workspace_is_theirs_or_not_there(self, server: OptunaServer, sqlite_store: Store) -> None:
         token = token_of(sqlite_store, "hers")
         connected(server, token, workspace="hers").close()

@@ -164,7 +164,10 @@ OPTIMIZE = textwrap.dedent("""
 
 class TestManyWorkers:
     @pytest.mark.parametrize("database", ["sqlite", "postgres"])
-    @pytest.mark.parametrize("client", [UNMODIFIED, CONNECTED], ids=["unmodified", "connected"])
+    @pytest.mark.parametrize(
+        "client",
+        [pytest.param(UNMODIFIED, id="unmodified"), pytest.param(CONNECTED, id="connected", marks=pytest.mark.slow)],
+    )
     def test_four_finish_200_trials_with_none_lost_or_doubled(
         self, database: str, client: str, request: pytest.FixtureRequest, worker: Callable[..., Worker]
     ) -> None:

@@ -130,6 +130,7 @@ def optimize(study: optuna.Study) -> None:
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.slow
 def test_a_storage_goes_into_another_process(url: str, method: str) -> None:
     storage = Storage(url)
     study = optuna.create_study(storage=storage)

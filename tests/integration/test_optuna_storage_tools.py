@@ -91,6 +91,7 @@ def command(*arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_optunas_command_works_on_the_storage(study: optuna.Study, sqlite_url: str) -> None:
     assert command("create-study", "--study-name", "made", "--storage", sqlite_url).strip() == "made"
     listed = json.loads(command("studies", "--storage", sqlite_url, "-f", "json"))

@@ -103,6 +103,7 @@ def test_the_library_reads_and_clears_what_was_counted(store: Store) -> None:
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+@pytest.mark.slow
 def test_processes_that_count_at_once_never_allow_more(kind: str, request: pytest.FixtureRequest) -> None:
     url = request.getfixturevalue(f"{kind}_url")
     processes = [

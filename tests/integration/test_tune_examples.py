@@ -38,6 +38,7 @@ def test_the_training_loop_is_pruned(tmp_path: Path) -> None:
     assert 0 < int(pruned) < int(trials) == 40
 
 
+@pytest.mark.slow
 def test_define_by_run_runs_as_it_is(tmp_path: Path) -> None:
     text = run("define_by_run.py", tmp_path)
     assert "50 complete" in text

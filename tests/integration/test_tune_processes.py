@@ -94,6 +94,7 @@ def ended(process: subprocess.Popen[str]) -> str:
     return out
 
 
+@pytest.mark.slow
 def test_a_script_that_is_killed_goes_on_where_it_was(script: Script) -> None:
     points: Counter[str] = Counter()
     for so_far in (4, 9, 15):
@@ -161,6 +162,7 @@ def test_ctrl_c_ends_a_script_with_what_it_found(script: Script) -> None:
     assert len(set(script.calls)) == 20
 
 
+@pytest.mark.slow
 def test_a_debugger_stops_inside_the_objective(tmp_path: Path) -> None:
     file = tmp_path / "script.py"
     file.write_text(

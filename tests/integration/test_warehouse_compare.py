@@ -40,6 +40,7 @@ def compare(url: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_script_compares_and_tunes_as_often_as_it_is_run(url: str) -> None:
     shown = [compare(url) for _ in range(2)]
     assert shown[0] == shown[1]

@@ -147,6 +147,7 @@ class TestATrial:
         assert "failed exit code 3: the disk is full" in out
         assert "exit code 3; its output ends with:\nthe disk is full" in (experiment.trial(0).error or "")
 
+    @pytest.mark.slow
     def test_a_command_that_always_fails_does_not_use_up_the_whole_search(self, make: Make, work: Work) -> None:
         experiment = make(parameters=[{"name": "n", "minimum": 0, "maximum": 1}])
         code, out, _ = work(experiment, "--max-failures", 4, script="exit 1")
@@ -158,6 +159,7 @@ class TestATrial:
         work(experiment, "--max-trials", 1, script="true")
         assert "no finite value for objective 'loss'" in (experiment.trial(0).error or "")
 
+    @pytest.mark.slow
     def test_a_command_that_takes_too_long_is_ended(self, make: Make, work: Work) -> None:
         experiment = make()
         began = time.monotonic()
@@ -228,6 +230,7 @@ class TestWorkers:
         assert not alive(int(pids.read_text()))
         assert (row["attempt"], experiment.trial(0).outcome) == (2, 1)
 
+    @pytest.mark.slow
     def test_a_worker_under_its_old_name_goes_on_with_its_old_trial(self, make: Make, work: Work) -> None:
         experiment = make()
         began = work.directory / "began"
@@ -237,6 +240,7 @@ class TestWorkers:
         (row,) = work.rows(experiment, "--worker", "node7", "--max-trials", 1, script=LOSS)
         assert (row["number"], row["attempt"]) == (0, 2)
 
+    @pytest.mark.slow
     def test_a_restart_of_the_platform_is_outlasted(self, app: FastAPI, work: Work) -> None:
         with ExitStack() as running:
             url = running.enter_context(served(app))
@@ -256,7 +260,7 @@ class TestWorkers:
 
 
 class TestStopping:
-    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    @pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
     def test_what_runs_is_ended_and_given_back(self, make: Make, work: Work, number: signal.Signals) -> None:
         experiment = make()
         pids = work.directory / "pids"
@@ -269,6 +273,7 @@ class TestStopping:
         assert not [pid for pid in pids.read_text().split() if alive(int(pid))]
         assert [experiment.trial(number).state for number in (0, 1)] == ["waiting", "waiting"]
 
+    @pytest.mark.slow
     def test_the_second_interrupt_quits_at_once_and_the_command_goes_too(self, make: Make, work: Work) -> None:
         experiment = make()
         pids = work.directory / "pids"
@@ -297,15 +302,20 @@ class TestWhatIsRefused:
         ("words", "code", "message"),
         [
             (("--", "no-such-program"), 2, "'no-such-program' is no program"),
-            (("--metrics-pattern", "loss", "--", "true"), 2, "write NAME=REGEX"),
-            (("--metrics-pattern", "loss=(", "--", "true"), 2, "no regular expression"),
-            (("--metrics-pattern", "loss=x", "--", "true"), 2, "has no group"),
-            (("--optimizer", "{no json", "--", "true"), 2, "no JSON"),
             (("--optimizer", "no_such_sampler", "--", "true"), 2, "no_such_sampler"),
-            (("--timeout", "0", "--", "true"), 2, "--timeout 0"),
-            (("-n", "0", "--", "true"), 2, "-n"),
-            ((), 2, "no command template"),
-            (("--url", "http://127.0.0.1:9", "--", "true"), 3, "No answer"),
+            *(
+                pytest.param(*wrong, marks=pytest.mark.slow)
+                for wrong in (
+                    (("--metrics-pattern", "loss", "--", "true"), 2, "write NAME=REGEX"),
+                    (("--metrics-pattern", "loss=(", "--", "true"), 2, "no regular expression"),
+                    (("--metrics-pattern", "loss=x", "--", "true"), 2, "has no group"),
+                    (("--optimizer", "{no json", "--", "true"), 2, "no JSON"),
+                    (("--timeout", "0", "--", "true"), 2, "--timeout 0"),
+                    (("-n", "0", "--", "true"), 2, "-n"),
+                    ((), 2, "no command template"),
+                    (("--url", "http://127.0.0.1:9", "--", "true"), 3, "No answer"),
+                )
+            ),
         ],
     )
     def test_a_wrong_command_line_ends_before_any_trial(
@@ -322,6 +332,7 @@ class TestWhatIsRefused:
         code, _, err = work(experiment, script="true")
         assert (code, "archived" in err) == (5, True)
 
+    @pytest.mark.slow
     def test_what_looks_like_a_slip_is_warned_of(self, make: Make, work: Work) -> None:
         experiment = make(parameters=[{**N, "name": "layers"}])
         code, _, err = work(experiment, "--max-trials", 1, "--", "echo", "{layer}")

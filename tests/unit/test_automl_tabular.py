@@ -157,6 +157,7 @@ def test_a_killed_training_goes_on_as_if_nothing_had_been(
         assert lost.reports + resumed.reports == undisturbed.reports
 
 
+@pytest.mark.slow
 def test_cross_validation_reports_the_mean_so_far_and_goes_on_after_a_kill(tmp_path: Path) -> None:
     training = {"epochs": 10, "early_stopping": False}
     sections: dict[str, Any] = {"training": training, "model": {"max_leaf_nodes": 4}}

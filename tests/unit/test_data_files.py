@@ -161,6 +161,7 @@ print(written // 2**20, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - be
 """
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_data(tmp_path: Path) -> None:
     run = [sys.executable, "-c", STREAMING, str(tmp_path)]
     done = subprocess.run(run, capture_output=True, text=True, check=True, timeout=120)

@@ -60,6 +60,7 @@ class TestRoundTrip:
     @pytest.mark.parametrize("travel", TRAVELS.values(), ids=TRAVELS)
     @given(content=studies())
     @settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow], phases=[Phase.explicit, Phase.generate])
+    @pytest.mark.slow
     def test_a_study_comes_back_equal(self, travel: Callable[[Content, Path], Content], content: Content) -> None:
         with tempfile.TemporaryDirectory() as directory:
             assert_equal(travel(content, Path(directory)), content)

@@ -373,7 +373,10 @@ def random_score(seed: int, size: int) -> float:
     return max(sum(gain(rate, step) for step in range(STEPS)) for rate in rates)
 
 
-@pytest.mark.parametrize(("bandits", "seeds", "size"), [(False, 8, 8), (True, 2, 4)], ids=["pbt", "pb2"])
+@pytest.mark.parametrize(
+    ("bandits", "seeds", "size"),
+    [pytest.param(False, 8, 8, id="pbt"), pytest.param(True, 2, 4, id="pb2", marks=pytest.mark.slow)],
+)
 def test_a_rate_that_has_to_change_is_found(bandits: bool, seeds: int, size: int) -> None:
     ours = statistics.mean(final_score(seed, bandits, size) for seed in range(seeds))
     constant = statistics.mean(random_score(seed, size) for seed in range(50))

@@ -81,6 +81,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, object], s
     return json.loads(done.stdout), done.stderr
 
 
+@pytest.mark.slow
 def test_a_sampler_of_another_distribution_is_one_of_the_platform(seen: tuple[dict[str, object], str]) -> None:
     found, _log = seen
     assert isinstance(found["names"], list)

@@ -87,7 +87,7 @@ def shares_of(runs: list[FakeRun]) -> dict[str, float]:
     return {run.name: run.used_s / total for run in runs}
 
 
-@pytest.mark.parametrize("slots", [2, 16])
+@pytest.mark.parametrize("slots", [2, pytest.param(16, marks=pytest.mark.slow)])
 def test_twenty_jobs_get_their_weights_over_the_run_however_long_their_trials_are(slots: int) -> None:
     cluster = Cluster(slots)
     ranks = [Priority.LOW, Priority.NORMAL, Priority.HIGH, Priority.NORMAL]

@@ -93,9 +93,9 @@ def test_the_same_points_as_optuna(direction: str, multivariate: bool | None, ou
 @pytest.mark.parametrize(
     ("objective", "direction", "outcome", "trials"),
     [
-        (smooth, "maximize", "values", 400),
+        pytest.param(smooth, "maximize", "values", 400, marks=pytest.mark.slow),
         (mixed, "minimize", "all", 300),
-        (stepped, "minimize", "ties", 190),
+        pytest.param(stepped, "minimize", "ties", 190, marks=pytest.mark.slow),
     ],
 )
 def test_a_long_search_is_the_same_too(
