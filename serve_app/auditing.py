@@ -32,6 +32,8 @@ IDS = ("id", "name", "job_id", "run_id", "experiment_id", "model_id", "key", "pr
 """Fields of an answer that say what was made."""
 MAX_BODY, MAX_TEXT = 100_000, 500
 """Bytes of an answer that is looked at for them, and characters of what is kept, at most."""
+TOKEN = re.compile(r"(ts_[\w-]{6})[\w-]{37,}", re.ASCII)
+"""A whole token, which somebody put into a path instead of how it begins."""
 WINDOW_S, REFUSALS = 60.0, 60
 """Of an address, so many refusals of one kind are recorded in so many seconds."""
 MAX_ADDRESSES = 10_000
@@ -112,7 +114,7 @@ def _deed(scope: Scope, status: int, body: bytes, left_out: int) -> DeedHere:
         principal=name,
         kind=kind,
         action=_action(scope),
-        target=quote(scope["path"])[:MAX_TEXT],
+        target=TOKEN.sub(r"\1***", quote(scope["path"]))[:MAX_TEXT],
         address=address(scope),
         status=status,
         details=details,

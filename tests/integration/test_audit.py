@@ -93,6 +93,16 @@ class TestWhatIsRecorded:
         api.post("/v1/auth/token", json={"username": "s3cret", "password": "s3cret s3cret"})
         assert "s3cret" not in str(records(sqlite_store, 4))
 
+    def test_a_token_in_a_path_is_named_by_how_it_begins(self, api: TestClient, sqlite_store: Store) -> None:
+        token = token_of(sqlite_store, "ada", "main", "editor")
+        api.delete(f"/v1/auth/tokens/{token}")
+        api.delete(f"/v1/auth/users/ada/tokens/{token}")
+        shown = f"{token[:9]}***"
+        assert [one.target for one in reversed(records(sqlite_store, 2))] == [
+            f"/v1/auth/tokens/{shown}",
+            f"/v1/auth/users/ada/tokens/{shown}",
+        ]
+
     def test_reading_and_work_are_not_but_their_refusals_are(self, api: TestClient, sqlite_store: Store) -> None:
         made = api.post("/api/v1/experiments", json={"tool_name": "mine", **EXPERIMENT}).json()["id"]
         trial = api.post(f"/api/v1/experiments/{made}/ask").json()["trials"][0]

@@ -114,7 +114,7 @@ def test_what_is_in_the_audit_log_stays_as_it_is(empty: Store) -> None:
     row = {"at": utcnow(), "principal": "ada", "kind": "user", "action": "GET /", "status": 403, "details": {}}
     with empty.write() as tx:
         tx.connection.execute(audit.insert(), row)
-    for change in changes if empty.embedded else [*changes, "TRUNCATE audit"]:
+    for change in [*changes, "REPLACE INTO audit SELECT * FROM audit" if empty.embedded else "TRUNCATE audit"]:
         with pytest.raises(DatabaseError, match="only ever added to"), empty.write() as tx:
             tx.connection.execute(text(change))
     with empty.read() as tx:

@@ -21,7 +21,7 @@ from optuna.trial import TrialState
 from optuna_wire import proxy, serving
 
 from tunesmith.domain import Role, Trial
-from tunesmith.errors import ConnectionFailed, InvalidSettings, Unauthenticated, WorkspaceNotFound
+from tunesmith.errors import ConnectionFailed, Forbidden, InvalidSettings, Unauthenticated, WorkspaceNotFound
 from tunesmith.optuna import connect
 from tunesmith.optuna.channel import RemoteStorage
 from tunesmith.optuna.server import OptunaServer

@@ -22,6 +22,8 @@ DEVICES = ("dev/nvidia*", "dev/dri", "dev/kfd")
 """Accelerators, which a sandbox has as the node does."""
 SCRATCH = ("/tmp", "/var/tmp", "/run")  # nosec B108  # hidden from the trial, not used
 """Places of which a sandbox has its own, empty: the node's hold sockets of services, and files of others."""
+KERNEL = "/proc/sys"
+"""Settings of the machine's kernel: root may write them in a sandbox too, and `core_pattern` names a program to run."""
 CREDENTIALS = (".aws", ".ray", ".ssh")
 """What a sandbox does not see of the home directory."""
 RESOLVER = "/run/systemd/resolve"
@@ -86,6 +88,7 @@ def sandboxed(batch: Batch, args: Sequence[str], writable: Iterable[Path], netwo
     if program is None:
         raise Failed("TUNESMITH_TRIAL_SANDBOX=bwrap: this node has no bwrap; install the package bubblewrap there")
     words = [program, "--unshare-all", "--cap-drop", "ALL", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
+    words += ["--ro-bind-try", *[KERNEL] * 2]
     for device in (str(path) for pattern in DEVICES for path in sorted(Path("/").glob(pattern))):
         words += ["--dev-bind", device, device]
     for place in [*map(Path, SCRATCH), *_hidden(batch)]:

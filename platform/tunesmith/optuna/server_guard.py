@@ -68,6 +68,8 @@ class Guard(grpc.ServerInterceptor):
                 asking = self._asking(context)
                 if not asking.may(scope):
                     raise Forbidden(f"It needs the scope {scope!r}; {asking.name!r} is {asking.role} in the workspace")
+                if asking.attributes:  # studies show the inputs of runs
+                    raise Forbidden(f"{asking.name!r} is limited to model runs by {', '.join(asking.attributes)}")
                 self._check(request, asking)
                 before = WORKSPACE.set(asking.workspace_id)
                 try:

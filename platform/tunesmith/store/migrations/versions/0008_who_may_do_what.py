@@ -19,9 +19,14 @@ PASSWORD = (
 OF_A_WORKSPACE = ("jobs", "status_changes", "notifications")
 """Until now everything was in the workspace `main`."""
 SQLITE_TRIGGERS = tuple(
-    f"CREATE TRIGGER audit_no_{event.lower()} BEFORE {event} ON audit "
+    f"CREATE TRIGGER audit_no_{name} BEFORE {event} ON audit {when}"
     "BEGIN SELECT RAISE(ABORT, 'the audit log is only ever added to'); END"
-    for event in ("UPDATE", "DELETE")
+    for name, event, when in (
+        ("update", "UPDATE", ""),
+        ("delete", "DELETE", ""),
+        # INSERT OR REPLACE deletes a row without asking the trigger above.
+        ("replace", "INSERT", "WHEN EXISTS (SELECT 1 FROM audit WHERE id = NEW.id) "),
+    )
 )
 KEPT = (
     "CREATE FUNCTION audit_is_kept() RETURNS trigger LANGUAGE plpgsql AS "
