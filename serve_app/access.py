@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-Need = Literal["open", "signed-in", "read", "run", "model", "write", "admin", "platform"]
+Need = Literal["open", "signed-in", "read", "run", "model", "write", "admin", "platform-read", "platform"]
 """`open`: nobody needs to be known; `signed-in`: somebody, whatever the role; `read`, `run`, `write` and `admin`: this
 scope in the workspace of the request; `model`: `run`, or the scope of one model, which the endpoint looks at;
-`platform`: an admin of the workspace `main`."""
+`platform-read` and `platform`: `read`, or an admin, in the workspace `main`, whichever the request is about."""
 
 ACCESS: Mapping[tuple[str, str], Need] = {
     ("GET", "/openapi.json"): "signed-in",
@@ -159,7 +159,7 @@ ACCESS: Mapping[tuple[str, str], Need] = {
     ("POST", "/logout"): "open",
     ("GET", "/health"): "open",
     ("GET", "/ready"): "open",
-    ("GET", "/metrics"): "read",
+    ("GET", "/metrics"): "platform-read",
     ("GET", "/v1/audit"): "admin",
     ("GET", "/v1/audit.jsonl"): "admin",
 }

@@ -10,12 +10,11 @@ import anyio.to_thread
 from fastapi import FastAPI
 
 from serve_app.assembling import assemble
-from serve_app.audit_log import AuditLog
 from serve_app.auth import Authentication
 from serve_app.context import Context
 from serve_app.counting import CountRequests, RequestCounts
 from serve_app.identities import Identities
-from serve_app.limiting import RateLimits
+from serve_app.limiting import RateLimits, Rates
 from serve_app.platform import Alone, Platform
 from serve_app.prefixes import PREFIX
 from serve_app.routes import (
@@ -51,6 +50,7 @@ from serve_app.surrounding import surround
 from tunesmith.errors import DatabaseUnavailable
 from tunesmith.plugins import Registry
 from tunesmith.services import sessions as sessions_service
+from tunesmith.services.audit_log import AuditLog
 from tunesmith.settings import Settings
 from tunesmith.storage import Storage
 from tunesmith.store import Store, open_store
@@ -123,14 +123,16 @@ def build(
     routes = [route for surface in SURFACES for route in surface.router.routes] + sign_in.pages.routes
     app = assemble(here, routes, lifespan, prefix=prefix)
     required = settings.api_key is not None or settings.mode == "prod"
+    rates = Rates(counters, settings)
     if required:
-        app.add_middleware(RateLimits, counters=counters, settings=settings)
+        app.add_middleware(RateLimits, rates=rates)
     app.add_middleware(
         Authentication,
         identities=identities,
         key=settings.api_key,
         required=required,
         public_url=settings.public_url,
+        rates=rates,
     )
     surround(app, settings, log, loopback_only)
     app.add_middleware(CountRequests, counts=here.requests)

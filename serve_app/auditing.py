@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -14,12 +13,13 @@ from pydantic import JsonValue
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serve_app.audit_log import AuditLog
 from serve_app.counting import GONE, METHODS, OTHER
 from serve_app.proxies import address
 from tunesmith.domain import utcnow
 from tunesmith.domain.audit import DeedHere
 from tunesmith.domain.identity import NOBODY, Principal
+from tunesmith.services.audit_log import AuditLog
+from tunesmith.services.refusals import Refusals
 
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
 WORK = re.compile(r"/experiments/[^/]+/(?:ask|tell|trials/[^/]+/(?:tell|report|fail|heartbeat))$")
@@ -34,9 +34,6 @@ MAX_BODY, MAX_TEXT = 100_000, 500
 """Bytes of an answer that is looked at for them, and characters of what is kept, at most."""
 TOKEN = re.compile(r"(ts_[\w-]{6})[\w-]{37,}", re.ASCII)
 """A whole token, which somebody put into a path instead of how it begins."""
-WINDOW_S, REFUSALS = 60.0, 60
-"""Of an address, so many refusals of one kind are recorded in so many seconds."""
-MAX_ADDRESSES = 10_000
 
 
 def note(request: Request, **details: JsonValue) -> None:
@@ -78,25 +75,6 @@ class Audit:
     def _left_out(self, scope: Scope, status: int) -> int | None:
         """How many refusals like this one were left out before it; None: this one is left out too."""
         return self.refusals.count(f"{address(scope)} {status}") if 400 <= status < GONE else 0
-
-
-class Refusals:
-    """Counts refusals, so that whoever is refused all the time does not fill the log. For one thread."""
-
-    def __init__(self, window_s: float = WINDOW_S) -> None:
-        self._window_s = window_s
-        self._windows: dict[str, tuple[float, int]] = {}
-
-    def count(self, key: str) -> int | None:
-        """Count one: how many of this key were left out since the last one that was not; None: it is left out."""
-        now = time.monotonic()
-        ends, counted = self._windows.pop(key, (0.0, 0))
-        before = max(0, counted - REFUSALS) if now >= ends else 0
-        ends, counted = (ends, counted + 1) if now < ends else (now + self._window_s, 1)
-        while len(self._windows) >= MAX_ADDRESSES:
-            del self._windows[next(iter(self._windows))]
-        self._windows[key] = ends, counted
-        return before if counted <= REFUSALS else None
 
 
 def _deed(scope: Scope, status: int, body: bytes, left_out: int) -> DeedHere:

@@ -8,6 +8,7 @@ under another host name (DNS rebinding) are refused.
 from __future__ import annotations
 
 import hmac
+from functools import partial
 from urllib.parse import urlsplit
 
 from fastapi import Request
@@ -17,11 +18,20 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from serve_app.access import OPEN
 from serve_app.answers import refusal
 from serve_app.identities import Identities
+from serve_app.limiting import Rates
+from serve_app.proxies import address
 from serve_app.signing_in.cookies import Cookies
 from serve_app.signing_in.pages import to_login
 from tunesmith.domain import Principal
 from tunesmith.domain.identity import NOBODY
-from tunesmith.errors import Forbidden, Unauthenticated, Unavailable, WorkspaceNotFound
+from tunesmith.errors import (
+    Forbidden,
+    TooManyRequests,
+    TunesmithError,
+    Unauthenticated,
+    Unavailable,
+    WorkspaceNotFound,
+)
 
 STRICT = "/v1/"
 """Below it, a token that is none is refused also where none is needed."""
@@ -50,11 +60,20 @@ class Authentication:
     """
 
     def __init__(
-        self, app: ASGIApp, identities: Identities, key: str | None, required: bool, public_url: str | None = None
+        self,
+        app: ASGIApp,
+        identities: Identities,
+        key: str | None,
+        required: bool,
+        public_url: str | None = None,
+        rates: Rates | None = None,
     ) -> None:
-        """`key`: the platform's, if it has one; `required`: whether somebody must ask; `public_url`: for browsers."""
+        """`key`: the platform's, if it has one; `required`: whether somebody must ask; `public_url`: for browsers.
+
+        `rates`: how often an address may be refused.
+        """
         self.app, self.identities, self.required = app, identities, required
-        self.cookies = Cookies(public_url)
+        self.cookies, self.rates = Cookies(public_url), rates
         self.key = None if key is None else key.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,10 +85,29 @@ class Authentication:
             found = await self._found(scope)
         except (Unauthenticated, Forbidden, WorkspaceNotFound, Unavailable) as error:
             page = to_login(scope) if isinstance(error, Unauthenticated) else None
-            await (page or refusal(error))(scope, receive, send)
+            await (page or refusal(self._counted(scope, error)))(scope, receive, send)
             return
-        scope["state"] = {**scope.get("state", {}), "principal": found}  # not into what a server may share
+        stands = partial(self._stands, dict(scope), found)
+        scope["state"] = {**scope.get("state", {}), "principal": found, "stands": stands}  # not what a server may share
         await self.app(scope, receive, send)
+
+    def _counted(self, scope: Scope, error: TunesmithError) -> TunesmithError:
+        """The error, or 429 where the address was refused too often."""
+        try:
+            if self.rates is not None and isinstance(error, Unauthenticated):
+                self.rates.count(scope, f"refused {address(scope)}")
+        except TooManyRequests as too_many:
+            return too_many
+        return error
+
+    async def _stands(self, scope: Scope, found: Principal) -> bool:
+        """Whether who asked would still be let in, as the same one; while the database is away, they are."""
+        try:
+            return await self._found(scope) == found
+        except Unavailable:
+            return True
+        except (Unauthenticated, Forbidden, WorkspaceNotFound):
+            return False
 
     async def _found(self, scope: Scope) -> Principal:
         path, headers = scope["path"].removeprefix(scope.get("root_path", "")), Headers(scope=scope)

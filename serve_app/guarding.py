@@ -72,12 +72,18 @@ def check(who: Principal, need: Need) -> None:
     """
     if who.role is None and who.kind == "anonymous":
         raise Unauthenticated(MISSING)
+    if need == "platform" and who.platform_admin and who.cut:  # it could make itself a wider one
+        raise Forbidden("A token with scopes does not administer the platform; sign in, or use a token without")
     if need == "signed-in" or (need == "platform" and who.platform_admin):
+        return
+    if need == "platform-read" and who.platform_reader:
         return
     if who.role is None:
         raise no_workspace(who.workspace)
     if need == "platform":
         raise _forbidden(who, "admin", MAIN)
+    if need == "platform-read":
+        raise _forbidden(who, "read", MAIN)
     wanted = "run" if need == "model" else need
     if wanted not in who.scopes and not (need == "model" and any(scope.startswith("model:") for scope in who.scopes)):
         raise _forbidden(who, wanted, who.workspace)

@@ -50,7 +50,9 @@ http-request set-header X-Forwarded-Proto https if {{ ssl_fc }} !{{ req.hdr(x-fo
 """
 NOBODY = "255.255.255.255"
 """An address that nothing comes from."""
-TLS = " ssl crt {pem} alpn h2,http/1.1 ssl-min-ver TLSv1.2"
+# Not h2: where a replica refuses a request before it has read the body, HAProxy goes on with the connection, and what
+# left of the body is taken for somebody else's request.
+TLS = " ssl crt {pem} alpn http/1.1 ssl-min-ver TLSv1.2"
 LOOPBACK = r"""# Statistics and metrics would listen on every address.
 s/^( *bind )\*?:/\1127.0.0.1:/
 """

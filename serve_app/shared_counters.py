@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 
 from limits.storage import Storage
 
-from serve_app.later import Later
 from tunesmith.errors import DatabaseUnavailable
+from tunesmith.services.later import Later
 from tunesmith.store import Store
 
 EXCHANGE_S = 1.0

@@ -6,11 +6,11 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from serve_app import errors
-from serve_app.audit_log import AuditLog
 from serve_app.auditing import Audit
 from serve_app.auth import LoopbackOnly
 from serve_app.headers import HeaderLimit, SecurityHeaders
 from serve_app.proxies import FromProxies
+from tunesmith.services.audit_log import AuditLog
 from tunesmith.settings import Settings
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")

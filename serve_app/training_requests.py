@@ -8,13 +8,15 @@ from serve_app.context import Context
 from serve_app.routes.functions import check_code
 from tuners.samplers import plan
 from tuners.tools.program import fill
+from tuners.tools.resuming import OWN_STORAGE, shown
 from tuners.tools.running import Failed
 from tunesmith.domain import Experiment, ExperimentSpec, ProgramTool, TrainingJob, TrainingPlan, utcnow
-from tunesmith.errors import InvalidBody, InvalidSpace
+from tunesmith.errors import InvalidBody, InvalidParameter, InvalidSpace
 from tunesmith.schemas.requests import JobRequest
 from tunesmith.schemas.training_jobs import Fields, fields_of, plan_of, spec_of
 from tunesmith.services import jobs, trainings
 from tunesmith.services.jobs import WAITING
+from tunesmith.storage import meets
 from tunesmith.store import Tx
 
 
@@ -55,10 +57,11 @@ def settle(here: Context, fields: Fields) -> Settled:
     """Check a request as a whole, and plan its search; a second may pass, so not inside a transaction.
 
     Raises:
-        InvalidSchedule, InvalidSpace, InvalidOptimizer, InvalidBody: what it says.
+        InvalidSchedule, InvalidSpace, InvalidOptimizer, InvalidBody, InvalidParameter: what it says.
     """
     spec, plan_ = spec_of(fields), plan_of(fields)
     _check_holes(spec)
+    _check_checkpoint(spec, here.settings.artifacts)
     settled = Settled(spec, plan_, fields["depends_on"], fields["tags"])
     return _searching(here, settled, fields) if len(spec.space) else settled
 
@@ -88,6 +91,17 @@ def _searching(here: Context, settled: Settled, fields: Fields) -> Settled:
     warnings = (*planned.warnings, *filter(None, (planned.note,)))
     changed = settled.plan.evolve(search=planned.search, total=planned.total)
     return Settled(spec, changed, settled.depends_on, settled.tags, warnings)
+
+
+def _check_checkpoint(spec: ExperimentSpec, artifacts: str) -> None:
+    """Raise InvalidParameter where its checkpoint would lie among the platform's own files."""
+    assert isinstance(spec.tool, ProgramTool)
+    path = spec.tool.checkpoint_path
+    if path is not None and meets(path, artifacts):
+        named = shown(path)
+        raise InvalidParameter(
+            f"checkpoint_path is {named!r}: {OWN_STORAGE}", field="checkpoint_path", value=named[:200]
+        )
 
 
 def _check_holes(spec: ExperimentSpec) -> None:

@@ -47,6 +47,7 @@
     │   ├── Exhausted              EXHAUSTED
     │   ├── TrialFinished          TRIAL_FINISHED
     │   ├── TrialTaken             TRIAL_TAKEN
+    │   ├── LastAdmin              LAST_ADMIN
     │   ├── NameTaken              NAME_TAKEN
     │   ├── DependedOn             DEPENDED_ON
     │   ├── DataInUse              DATA_IN_USE
@@ -397,6 +398,12 @@ class NodeTypeUnavailable(Conflict):
     """The cluster has no node of the type that the experiment asks for."""
 
     code = "NODE_TYPE_UNAVAILABLE"
+
+
+class LastAdmin(Conflict):
+    """Nobody would be left who may administer the platform; make another user an admin of `main` first."""
+
+    code = "LAST_ADMIN"
 
 
 class NameTaken(Conflict):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -176,6 +177,32 @@ def trial_key(experiment_id: int, number: int) -> str:
 def run_key(experiment_id: int, run: int | str) -> str:
     """The key prefix of what the attempts of one execution share."""
     return f"experiments/{experiment_id}/runs/{run}"
+
+
+def meets(url: str, artifacts: str) -> bool:
+    """Whether an `s3://` URL is at, above or below the platform's own storage; credentials and options do not count.
+
+    `.` and `..` meet anything: some services follow them.
+    """
+    if not (url.startswith("s3://") and artifacts.startswith("s3://")):
+        return False
+    asked, own = _place(url), _segments(unquote(_place(artifacts)))
+    for path in map(_segments, (asked, unquote(asked))):  # pyarrow decodes URLs, and not paths
+        if not {".", ".."}.isdisjoint(path) or all(a == b for a, b in zip(path, own, strict=False)):
+            return True
+    return False
+
+
+def _place(url: str) -> str:
+    """`bucket/key` of an `s3://` URL, as pyarrow takes it apart: without user, port, options and fragment."""
+    authority, _, key = re.split(r"[?#]", url.removeprefix("s3://"))[0].partition("/")
+    bucket = re.sub(r":\d*$", "", authority.rpartition("@")[2])
+    return f"{bucket}/{key}"
+
+
+def _segments(place: str) -> list[str]:
+    bucket, *key = [part for part in place.split("/") if part] or [""]
+    return [bucket.lower(), *key]
 
 
 @cache

@@ -96,8 +96,8 @@ def train_model(here: Here, request: Request, body: Annotated[TrainRequest, From
         return found.search, found.total, found.note
 
     def work() -> Response:
-        root = here.settings.training_root
-        model = service.train(tx, here.registry, body.template, body.given, root, planned, who(request))
+        root, artifacts = here.settings.training_root, here.settings.artifacts
+        model = service.train(tx, here.registry, body.template, body.given, root, artifacts, planned, who(request))
         return answer(TrainAnswer(job_id=model.job_id, model_id=model.id, status="initializing", metrics={}), 202)
 
     with here.store.write() as tx:

@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import Query, Response
-from fastapi.responses import PlainTextResponse, StreamingResponse
+from fastapi.responses import PlainTextResponse
 
 from serve_app import events, training_logs
 from serve_app.answers import answer
 from serve_app.context import Context, Here
+from serve_app.following import Followed
 from serve_app.routes.parameters import MAX_INTEGER, Cursor, Limit, TrainingId
 from serve_app.strict import surface
 from tunesmith.schemas.training_answers import ExecutionAnswer, ExecutionPage
@@ -53,7 +54,7 @@ def stream_training_logs(
     `follow` writes header lines too, and waits for a job that has not fired yet.
     """
     stream = _log(here, job_id, execution, trial, follow)
-    return PlainTextResponse("") if stream is None else StreamingResponse(stream, 200, events.HEADERS, "text/plain")
+    return PlainTextResponse("") if stream is None else Followed(stream, 200, events.HEADERS, "text/plain")
 
 
 def _log(

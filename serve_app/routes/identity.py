@@ -20,7 +20,7 @@ from serve_app.proxies import address
 from serve_app.rates import check, count
 from serve_app.signing_in.cookies import Cookies, csrf_token
 from serve_app.strict import surface
-from tunesmith.domain import Role, User
+from tunesmith.domain import Principal, Role, User
 from tunesmith.domain.identity import best_role
 from tunesmith.errors import Forbidden, TokenNotFound, Unauthenticated, UserNotFound
 from tunesmith.schemas.identity import (
@@ -92,8 +92,7 @@ def list_tokens(here: Here, request: Request) -> Response:
 def make_token(here: Here, request: Request, body: Annotated[TokenRequest, FromJson()]) -> Response:
     """A token for what you may do, or less. It is shown this once, so an `Idempotency-Key` has no effect."""
     me = principal(request)
-    if me.cut:
-        raise Forbidden("A token with scopes makes no tokens; sign in")
+    _check_whole(me)
     with here.store.write() as tx:
         return new_token(tx, _own_user(tx, request), body)
 
@@ -102,6 +101,7 @@ def make_token(here: Here, request: Request, body: Annotated[TokenRequest, FromJ
 def revoke_token(here: Here, request: Request, token: TokenName) -> Response:
     """It is refused within 5 seconds."""
     me = principal(request)
+    _check_whole(me)
     if me.user_id is None:
         raise TokenNotFound(f"{me.name} has no tokens", token=token)
     with here.store.write() as tx:
@@ -119,6 +119,11 @@ def new_token(tx: Tx, user: User, body: TokenRequest) -> Response:
     lifetime = None if body.expires_in_days is None else timedelta(days=body.expires_in_days)
     secret, token = tokens.issue(tx, user, body.name, lifetime, body.scopes)
     return answer(NewTokenAnswer.of(secret, token), 201, SHOWN_ONCE)
+
+
+def _check_whole(me: Principal) -> None:
+    if me.cut:
+        raise Forbidden("A token with scopes makes and revokes no tokens; sign in")
 
 
 def _own_user(tx: Tx, request: Request) -> User:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Collection
 from typing import Annotated, Any, Literal
 
 from fastapi import Header, Query, Response
-from fastapi.responses import PlainTextResponse, StreamingResponse
+from fastapi.responses import PlainTextResponse
 
 from serve_app import events, logs
 from serve_app.answers import answer, answers
 from serve_app.context import Context, Here
+from serve_app.following import Followed
 from serve_app.idempotency import Bodiless, Once, perform
 from serve_app.openapi import refusals
 from serve_app.routes.parameters import MAX_INTEGER, Cursor, JobId, Limit
@@ -117,7 +118,7 @@ def retry_job(here: Here, once: Bodiless, job_id: JobId) -> Response:
 @router.get(
     "/{job_id}/events",
     summary="Follow a job's events",
-    response_class=StreamingResponse,
+    response_class=Followed,
     responses={200: {"content": {"text/event-stream": {"schema": events.SCHEMA}}}, **refusals(404)},
 )
 def stream_events(
@@ -136,7 +137,7 @@ def stream_events(
         tx.job(job_id)
         events.check_resumable(tx, job_id, after)
     stream = events.stream(here.store, job_id, after)
-    return StreamingResponse(stream, headers=events.HEADERS, media_type="text/event-stream")
+    return Followed(stream, headers=events.HEADERS, media_type="text/event-stream")
 
 
 @router.get(
@@ -159,7 +160,7 @@ def stream_logs(
     else:
         logs.check_readable(here.storage, found)
         stream = logs.trial_log(here, found, follow)
-    return StreamingResponse(stream, headers=events.HEADERS, media_type="text/plain")
+    return Followed(stream, headers=events.HEADERS, media_type="text/plain")
 
 
 def _steer(here: Context, once: Once | None, job_id: str, act: Callable[[Tx, str], Job]) -> Response:

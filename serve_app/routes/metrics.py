@@ -22,7 +22,8 @@ FORMATS: dict[int | str, dict[str, Any]] = {
 def get_metrics(here: Here, request: Request) -> Response:
     """Everything that the platform counts, in Prometheus' text format, or as OpenMetrics where `Accept` asks for it.
 
-    It is of all workspaces together. Any replica tells the same, so a scrape may meet any of them.
+    It is of all workspaces together, so it needs a role in `main`. Any replica tells the same, so a scrape may meet
+    any of them.
     """
     here.requests.write()
     text, media_type = render(here.store.scoped(None), __version__, request.headers.get("accept", ""))

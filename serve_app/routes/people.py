@@ -73,10 +73,10 @@ def change_user(here: Here, user: UserName, body: Annotated[UserChange, FromJson
         return _shown(tx, tx.user(user))
 
 
-@router.delete("/users/{user}", summary="Remove a user", status_code=204, responses=refusals(404))
+@router.delete("/users/{user}", summary="Remove a user", status_code=204, responses=refusals(404, 409))
 def remove_user(here: Here, user: UserName) -> Response:
     """No password and no token is accepted any more, within 5 seconds; what the user submitted stays, and the name."""
-    with here.store.write() as tx:
+    with here.store.write() as tx, grants.keeping_an_admin(tx):
         identity.remove_user(tx, user)
     return Response(status_code=204)
 
@@ -133,10 +133,10 @@ def create_group(here: Here, request: Request, body: Annotated[GroupRequest, Fro
         return perform(tx, Once.of(request, key, body), make)
 
 
-@router.delete("/groups/{group}", summary="Remove a group", status_code=204, responses=refusals(404))
+@router.delete("/groups/{group}", summary="Remove a group", status_code=204, responses=refusals(404, 409))
 def remove_group(here: Here, group: GroupName) -> Response:
     """With all that it was granted."""
-    with here.store.write() as tx:
+    with here.store.write() as tx, grants.keeping_an_admin(tx):
         grants.remove_group(tx, group)
     return Response(status_code=204)
 
@@ -157,11 +157,11 @@ def join_group(here: Here, group: GroupName, user: UserName) -> Response:
     "/groups/{group}/members/{user}",
     summary="Take a user out of a group",
     response_model=GroupAnswer,
-    responses=refusals(404),
+    responses=refusals(404, 409),
 )
 def leave_group(here: Here, group: GroupName, user: UserName) -> Response:
     """The user has lost the group's roles within 5 seconds."""
-    with here.store.write() as tx:
+    with here.store.write() as tx, grants.keeping_an_admin(tx):
         return answer(GroupAnswer(**grants.leave(tx, group, user).model_dump()))
 
 

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import Query, Request, Response
-from fastapi.responses import PlainTextResponse, StreamingResponse
+from fastapi.responses import PlainTextResponse
 
 from serve_app import events, logs
 from serve_app.answers import answer, answers
 from serve_app.auth import who
 from serve_app.body import FromJson
 from serve_app.context import Context, Here
+from serve_app.following import Followed
 from serve_app.idempotency import Bodiless, Key, Once, perform
 from serve_app.openapi import refusals
 from serve_app.routes.parameters import ScenarioId, SessionId
@@ -204,7 +205,7 @@ def stream_scenario_log(
     if trial is None:
         return PlainTextResponse("")
     logs.check_readable(here.storage, trial)
-    return StreamingResponse(logs.trial_log(here, trial, follow), headers=events.HEADERS, media_type="text/plain")
+    return Followed(logs.trial_log(here, trial, follow), headers=events.HEADERS, media_type="text/plain")
 
 
 @router.get("/processing", summary="Read the running scenario", response_model=ScenarioAnswer | None)

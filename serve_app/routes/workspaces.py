@@ -86,7 +86,10 @@ def list_grants(here: Here, request: Request, workspace: WorkspaceName) -> Respo
 
 
 @router.put(
-    "/{workspace}/grants/{subject}", summary="Give a role", response_model=GrantAnswer, responses=refusals(404, 413)
+    "/{workspace}/grants/{subject}",
+    summary="Give a role",
+    response_model=GrantAnswer,
+    responses=refusals(404, 409, 413),
 )
 def put_grant(
     here: Here,
@@ -97,15 +100,15 @@ def put_grant(
 ) -> Response:
     """To a user or a group, instead of the one before; it holds within 5 seconds."""
     _check_governs(request, workspace)
-    with here.store.write() as tx:
+    with here.store.write() as tx, grants.keeping_an_admin(tx):
         return answer(GrantAnswer(**grants.grant(tx, workspace, subject, body.role).model_dump()))
 
 
-@router.delete("/{workspace}/grants/{subject}", summary="Take a role", status_code=204, responses=refusals(404))
+@router.delete("/{workspace}/grants/{subject}", summary="Take a role", status_code=204, responses=refusals(404, 409))
 def delete_grant(here: Here, request: Request, workspace: WorkspaceName, subject: Subject) -> Response:
     """It is lost within 5 seconds."""
     _check_governs(request, workspace)
-    with here.store.write() as tx:
+    with here.store.write() as tx, grants.keeping_an_admin(tx):
         grants.revoke(tx, workspace, subject)
     return Response(status_code=204)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import ssl
 import subprocess
 import sys
@@ -51,6 +52,11 @@ def test_the_platform_speaks_tls_and_its_commands_trust_it(
     command = [sys.executable, "-m", "tunesmith.cli", "audit", "--action", "POST /jobs", "--json"]
     told = subprocess.run(command, env=environ, capture_output=True, check=True, cwd=tmp_path)
     assert [one["principal"] for one in json.loads(told.stdout)] == ["api-key"]
+    offering = ssl.create_default_context(cafile=str(cert))
+    offering.set_alpn_protocols(["h2", "http/1.1"])
+    host, port = url.removeprefix("https://").split(":")
+    with socket.create_connection((host, int(port))) as plain, offering.wrap_socket(plain, server_hostname=host) as tls:
+        assert tls.selected_alpn_protocol() == "http/1.1"
     with pytest.raises(httpx2.HTTPError):
         httpx2.get(f"{platform.url.replace('https', 'http')}/health")
 

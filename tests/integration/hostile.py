@@ -14,13 +14,12 @@ import httpx2
 import pytest
 from conftest import served
 
-from serve_app import auditing
 from serve_app.app import build
 from tunesmith.domain import CommandTool, User
 from tunesmith.domain.audit import AuditRecord
 from tunesmith.domain.identity import Role
 from tunesmith.journal import keep_journal
-from tunesmith.services import identity, tokens
+from tunesmith.services import identity, refusals, tokens
 from tunesmith.settings import Settings
 from tunesmith.store import Store, open_store
 from tunesmith.store.audit import AuditFilter
@@ -91,7 +90,7 @@ def running(sqlite_template: Path, around: Path) -> Iterator[Platform]:
     store = open_store(settings.database)
     keep_journal(settings, "api")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(auditing, "REFUSALS", 10_000)  # every one is looked for here
+        patched.setattr(refusals, "REFUSALS", 10_000)  # every one is looked for here
         with served(build(settings, store=store)) as url:
             made = Platform(url, store, root)
             with store.write() as tx:

@@ -37,6 +37,7 @@ WHO: dict[Need, tuple[str, ...]] = {
     "model": PEOPLE[2:],
     "write": PEOPLE[3:],
     "admin": PEOPLE[4:],
+    "platform-read": PEOPLE[5:],
     "platform": PEOPLE[5:],
 }
 RUN = {"model_id": "linear_reg", "inputs": {"region": "NA", "year": 2024, "parameter_set": "baseline"}}
@@ -181,6 +182,17 @@ class TestRefusals:
         headers = {**all_of_them.token(member), "X-Workspace": "lab"}
         assert all_of_them.ask("POST", "/api/v1/jobs/none/cancel", headers).status_code == 404
         assert all_of_them.ask("POST", "/jobs", headers).status_code == 403
+
+    def test_what_is_of_all_workspaces_needs_a_role_in_main_and_no_header(self, all_of_them: Everybody) -> None:
+        operator = all_of_them.add("operator", all_of_them.lab, "viewer")
+        refused = all_of_them.ask("GET", "/metrics", all_of_them.token(operator))
+        assert (refused.status_code, refused.json()["details"]["scope"]) == (403, "read")
+        assert "'main'" in refused.json()["detail"]
+        with all_of_them.store.write() as tx:
+            tx.grant(all_of_them.main, f"user:{operator.id}", "viewer")
+        assert all_of_them.ask("GET", "/metrics", all_of_them.token(operator)).status_code == 200
+        assert all_of_them.ask("GET", "/metrics", all_of_them.token(operator, "run")).status_code == 403
+        assert all_of_them.ask("GET", "/metrics", {"X-API-Key": KEY, "X-Workspace": "lab"}).status_code == 200
 
     def test_the_key_works_in_every_workspace(self, all_of_them: Everybody) -> None:
         for workspace, status in (("lab", 200), ("main", 200), ("nowhere", 404)):

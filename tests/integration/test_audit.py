@@ -16,13 +16,13 @@ from sqlalchemy import text
 from sqlalchemy.exc import DatabaseError
 
 from serve_app.app import build
-from serve_app.audit_log import AuditLog
-from serve_app.auditing import REFUSALS, Refusals
 from tunesmith.client import Client
 from tunesmith.domain import utcnow
 from tunesmith.domain.audit import AuditRecord, DeedHere
 from tunesmith.errors import DatabaseUnavailable
+from tunesmith.services.audit_log import AuditLog
 from tunesmith.services.identity import add_user
+from tunesmith.services.refusals import REFUSALS, Refusals
 from tunesmith.services.tokens import issue
 from tunesmith.settings import Settings
 from tunesmith.store import Store, open_store

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from fastapi.testclient import TestClient
 from recipes import plugin
 
 from serve_app.app import build
@@ -125,6 +126,15 @@ def test_the_artifact_comes_with_its_hash(api: httpx2.Client) -> None:
     assert facts["config"] == found["config"]
     assert facts["metrics"]["mae"] == found["metrics"]["mae"]
     assert {"python", "tunesmith"} <= facts["versions"].keys()
+
+
+@pytest.mark.parametrize("key", ["train_path", "val_path"])
+def test_data_among_the_platforms_own_files_are_refused(settings: Settings, sqlite_store: Store, key: str) -> None:
+    own = settings.model_copy(update={"storage": "s3://own"})
+    with TestClient(build(own, store=sqlite_store, registry=Registry.of(plugin, "recipes:plugin"))) as api:
+        body = api.post("/v1/train", json={"config": config(data={key: "s3://own/x.csv"})}).json()
+    assert (body["code"], body["details"]) == ("INVALID_CONFIG", {"field": f"data.{key}", "value": "s3://own/x.csv"})
+    assert "copy the data to another bucket" in body["detail"]
 
 
 def test_overrides_are_merged_deeply(api: httpx2.Client) -> None:

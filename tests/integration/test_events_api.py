@@ -10,10 +10,14 @@ from typing import Any
 
 import httpx2
 import pytest
+from conftest import served
 from fastapi.testclient import TestClient
 
-from serve_app import events
+from serve_app import events, following
+from serve_app.app import build
+from serve_app.identities import Identities
 from tunesmith.domain import Experiment, Job, JobState, Trial
+from tunesmith.services import tokens
 from tunesmith.settings import Settings
 from tunesmith.storage import trial_key
 from tunesmith.store import Store
@@ -139,6 +143,39 @@ class TestEvents:
         time.sleep(1.2)
         assert seen >= 1
         assert len(looks) == seen
+
+
+class TestWhoMayFollow:
+    @pytest.mark.parametrize("what", ["events", "logs?follow=true", "logs?follow=true&trial=0"])
+    def test_a_stream_ends_when_the_token_is_revoked(
+        self,
+        settings: Settings,
+        sqlite_store: Store,
+        experiment: Experiment,
+        job: Job,
+        monkeypatch: pytest.MonkeyPatch,
+        what: str,
+    ) -> None:
+        monkeypatch.setattr(Identities.__init__, "__defaults__", (0.05,))
+        monkeypatch.setattr(following, "LOOK_S", 0.05)
+        record(sqlite_store, experiment, job, open_trial(job, 0))
+        with sqlite_store.write() as tx:
+            user = tx.create_user(tx.default_workspace(), "ada")
+            tx.grant(user.workspace_id, f"user:{user.id}", "viewer")
+            revoked, kept = (tokens.issue(tx, user, "test")[0] for _ in range(2))
+        with (
+            served(build(settings.model_copy(update={"api_key": "k" * 16}), store=sqlite_store)) as url,
+            httpx2.Client(base_url=f"{url}/api/v1/jobs/{job.id}/", timeout=10) as client,
+            client.stream("GET", what, headers={"X-API-Key": revoked}) as ending,
+            client.stream("GET", what, headers={"X-API-Key": kept}) as going_on,
+        ):
+            with sqlite_store.write() as tx:
+                tokens.revoke(tx, user, [revoked[: tokens.PREFIX]])
+            ending.read()  # to its end, and not to an error
+            assert (ending.status_code, going_on.status_code) == (200, 200)
+            record(sqlite_store, experiment, job, finished_trial(job, 0))
+            end(sqlite_store, job)
+            assert (b"finished" in going_on.read()) is (what == "events")
 
 
 def next_event(lines: Iterator[str]) -> str:

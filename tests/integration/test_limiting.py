@@ -116,6 +116,14 @@ class TestRates:
         assert statuses(KEY, "POST", "/api/v1/experiments/1/trials/1/heartbeat", 6)[-2:] == [400, 429]
         assert statuses({}, "GET", "/health", 4) == [200, 200, 200, 429], "nobody in particular: by the address"
 
+    def test_who_shows_what_is_no_token_is_told_to_wait_and_others_of_the_address_are_not(
+        self, api: TestClient
+    ) -> None:
+        guesses = [{"Authorization": f"Bearer ts_{number:043}"} for number in range(4)]
+        assert [api.get("/api/v1/jobs", headers=guess).status_code for guess in guesses] == [401, 401, 401, 429]
+        assert api.get("/api/v1/jobs").status_code == 429
+        assert [api.get(path, headers=KEY).status_code for path in ("/api/v1/jobs", "/health")] == [200, 200]
+
     def test_a_refusal_says_when_to_come_back(self, api: TestClient) -> None:
         for _ in range(4):
             refused = api.get("/api/v1/jobs", headers=KEY)

@@ -123,8 +123,12 @@ def test_every_refusal_is_documented_with_the_one_error_body(document: dict[str,
         changes = method in ("post", "put", "delete") or (path.startswith(SESSIONS) and method == "patch")
         needs_an_end = path.endswith(("/results", "/artifact"))
         settles = method in ("put", "delete") and path.startswith(("/v1/auth/", "/api/v1/secrets/"))
+        takes_roles = "/grants/" in path or (
+            method == "delete" and path.startswith(("/v1/auth/users/", "/v1/auth/groups/"))
+        )
         may_conflict = changes and not (
-            settles or path.endswith(("/compare", "/auth/token", "/auth/tokens", "/logout"))
+            (settles and (not takes_roles or "/tokens/" in path))
+            or path.endswith(("/compare", "/auth/token", "/auth/tokens", "/logout"))
         )
         assert ("409" in statuses) == (may_conflict or needs_an_end), path
         assert ("422" in statuses) == (path.startswith(SESSIONS) and "requestBody" in operation), path

@@ -26,7 +26,9 @@ from tunesmith.optuna import connect
 from tunesmith.optuna.channel import RemoteStorage
 from tunesmith.optuna.server import OptunaServer
 from tunesmith.services import tokens
+from tunesmith.services.refusals import REFUSALS
 from tunesmith.store import Store
+from tunesmith.store.audit import AuditFilter
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning"),
@@ -169,6 +171,45 @@ class TestUsers:
         editor.delete_study(study_id)
         for storage in (viewer, runner, editor):
             storage.close()
+
+    def test_what_changes_a_study_and_every_refusal_stand_in_the_audit_log(
+        self, sqlite_url: str, sqlite_store: Store
+    ) -> None:
+        editor, viewer = token_of(sqlite_store, "ours", "editor"), token_of(sqlite_store, "ours", "viewer")
+        stranger = token_of(sqlite_store, "theirs")
+        with serving(sqlite_url, token=KEY) as server:
+            ours, seen, theirs = (connected(server, token) for token in (editor, viewer, stranger))
+            study_id = ours.create_new_study([StudyDirection.MINIMIZE], "s")
+            ours.set_study_user_attr(study_id, "a", "s3cret")
+            trial_id = ours.create_new_trial(study_id)
+            ours.set_trial_state_values(trial_id, TrialState.COMPLETE, [1.0])
+            with pytest.raises(grpc.RpcError):
+                seen.create_new_trial(study_id)
+            with pytest.raises(KeyError):
+                theirs.get_trial(trial_id)
+            ours.delete_study(study_id)
+            with proxy(server) as nobody:
+                for _ in range(REFUSALS + 5):
+                    with pytest.raises(grpc.RpcError):
+                        nobody.get_all_studies()
+            for storage in (ours, seen, theirs):
+                storage.close()
+        with sqlite_store.read() as tx:
+            page = tx.audit(AuditFilter(), limit=200, oldest_first=True)
+        known, unknown = page.items[:5], page.items[5:]
+        study = f"study/{study_id}"
+        assert [(one.principal, one.workspace, one.action, one.target, one.status) for one in known] == [
+            ("editor-of-ours", "ours", "gRPC CreateNewStudy", None, 200),
+            ("editor-of-ours", "ours", "gRPC SetStudyUserAttribute", study, 200),
+            ("viewer-of-ours", "ours", "gRPC CreateNewTrial", study, 403),
+            ("admin-of-theirs", "theirs", "gRPC GetTrial", f"trial/{trial_id}", 404),
+            ("editor-of-ours", "ours", "gRPC DeleteStudy", study, 200),
+        ]
+        assert (known[0].details, known[2].details) == ({"id": study_id}, {"code": "FORBIDDEN"})
+        assert "s3cret" not in str(page.items)
+        assert {(one.principal, one.status) for one in unknown} == {("anonymous", 401)}
+        assert len(unknown) == REFUSALS
+        assert {one.address for one in page.items} <= {"127.0.0.1", "::1"}
 
     def test_who_is_limited_to_some_model_runs_sees_no_studies(self, server: OptunaServer, sqlite_store: Store) -> None:
         with sqlite_store.write() as tx:

@@ -113,6 +113,34 @@ def test_what_is_no_user_is_refused_and_no_password_quoted(
     assert "horse" not in answer.text
 
 
+def test_a_token_with_scopes_makes_no_wider_one_by_any_way(
+    api: TestClient, admin: dict[str, str], store: Store
+) -> None:
+    made = ok(api.post(f"{AUTH}/tokens", json={"name": "narrow", "scopes": ["admin"]}, headers=admin), 201)
+    cut = {"Authorization": f"Bearer {made['access_token']}"}
+    service = {"name": "robot-of-a-narrow-token", "kind": "service", "role": "admin"}
+    assert refused(api.post(f"{AUTH}/users", json=service, headers=cut), 403) == "FORBIDDEN"
+    assert refused(api.patch(f"{AUTH}/users/root", json={"password": PASSWORD}, headers=cut), 403) == "FORBIDDEN"
+    assert refused(api.post(f"{AUTH}/users/root/tokens", json={"name": "x"}, headers=cut), 403) == "FORBIDDEN"
+    assert refused(api.delete(f"{AUTH}/tokens/{made['token']['id']}", headers=cut), 403) == "FORBIDDEN"
+
+
+def test_the_last_admin_stays(api: TestClient, admin: dict[str, str], store: Store) -> None:
+    main = f"{AUTH}/workspaces/main/grants"
+    assert refused(api.delete(f"{main}/user:root", headers=admin), 409) == "LAST_ADMIN"
+    assert refused(api.put(f"{main}/user:root", json={"role": "viewer"}, headers=admin), 409) == "LAST_ADMIN"
+    assert refused(api.delete(f"{AUTH}/users/root", headers=admin), 409) == "LAST_ADMIN"
+    ok(api.get(f"{AUTH}/users", headers=admin))
+    ok(api.post(f"{AUTH}/groups", json={"name": "keepers"}, headers=admin), 201)
+    ok(api.put(f"{AUTH}/groups/keepers/members/root", headers=admin))
+    ok(api.put(f"{main}/group:keepers", json={"role": "admin"}, headers=admin))
+    ok(api.delete(f"{main}/user:root", headers=admin), 204)
+    assert refused(api.delete(f"{AUTH}/groups/keepers/members/root", headers=admin), 409) == "LAST_ADMIN"
+    assert refused(api.delete(f"{AUTH}/groups/keepers", headers=admin), 409) == "LAST_ADMIN"
+    ok(api.put(f"{main}/user:root", json={"role": "admin"}, headers=admin))
+    ok(api.delete(f"{AUTH}/groups/keepers", headers=admin), 204)
+
+
 def test_a_token_does_what_its_scopes_say_and_no_more(
     api: TestClient, ada: tuple[str, dict[str, str]], admin: dict[str, str]
 ) -> None:

@@ -29,6 +29,7 @@ from serve_app.platform import Alone
 from tuners.messages import Batch, Evaluation, Outcome, Stop
 from tuners.tools import mirror, resuming
 from tuners.tools.evaluate import evaluate
+from tuners.tools.running import Failed
 from tunesmith.domain import ProgramTool, Scalar, Trial, TrialState, space_of
 from tunesmith.plugins import Registry
 from tunesmith.settings import Settings
@@ -284,6 +285,17 @@ def test_a_bucket_that_is_not_there_fails_the_attempt_and_hides_credentials(prog
     found = program("echo started", tool={"checkpoint_path": path})
     assert (found.error or "").startswith("checkpoint_path 's3://no-such-bucket/x' cannot be written: ")
     assert "secret" not in (found.error or "")
+
+
+@pytest.mark.parametrize("path", ["s3://u:secret@own/prefix/experiments?region=eu", "s3://own"])
+def test_the_platforms_own_storage_is_no_place_for_a_checkpoint(tmp_path: Path, path: str) -> None:
+    program = Bench("s3://own/prefix", tmp_path)
+    batch = program.batch(shell("true"), tool={"checkpoint_path": path})
+    with (
+        pytest.raises(Failed, match=r"^checkpoint_path 's3://own[^?@]*': the platform keeps its own files there"),
+        resuming.execution_checkpoint(batch, batch.evaluations[0]),
+    ):
+        raise AssertionError("it was taken")
 
 
 def test_files_in_the_bucket_have_their_own_names(program: Bench, remote: str) -> None:

@@ -200,6 +200,20 @@ class TestWhatIsInvalid:
         body = refused(api.post(JOBS, json={**NIGHTLY, "schedule": "61 2 * * *"}))
         assert (body["code"], body["details"]) == ("INVALID_SCHEDULE", {"field": "minute", "value": "61"})
 
+    def test_a_checkpoint_among_the_platforms_own_files_is_refused(
+        self, settings: Settings, surroundings: Surroundings, sqlite_store: Store
+    ) -> None:
+        own = settings.model_copy(update={"storage": "s3://own/prefix"})
+        with TestClient(build(own, surroundings, sqlite_store)) as api:
+            job = made(api, **NIGHTLY, checkpoint_path="s3://own/beside")
+            change = {"checkpoint_path": "s3://key:secret@own/prefix/experiments/1?region=eu"}
+            answers = [api.post(path, json={**NIGHTLY, **change}) for path in (JOBS, f"{JOBS}/validate")]
+            for answer in (*answers, api.put(f"{JOBS}/{job['job_id']}", json=change)):
+                body = refused(answer)
+                named = {"field": "checkpoint_path", "value": "s3://own/prefix/experiments/1"}
+                assert (body["code"], body["details"]) == ("INVALID_PARAMETER", named)
+                assert "name another bucket or a prefix beside it" in body["detail"]
+
     def test_a_circle_is_refused(self, api: TestClient) -> None:
         made(api, **{**NIGHTLY, "name": "a"})
         made(api, **{**NIGHTLY, "name": "b"}, depends_on=["a"])

@@ -11,9 +11,13 @@ import pyarrow as pa
 import pytest
 from automl_sources import Training
 
-from tuners.automl.data import memory
+from tuners.automl.data import Source, memory
+from tunesmith.automl import Config
 from tunesmith.automl.places import check_place
 from tunesmith.errors import InvalidConfig, InvalidData
+
+OWN = "s3://own/prefix"
+"""Where the platform keeps its own files."""
 
 
 @pytest.fixture
@@ -180,6 +184,7 @@ class TestPlaces:
             ("sample:", "there is no sample"),
             ("s3://bucket", "write s3://bucket/key"),
             ("s3:///key", "write s3://bucket/key"),
+            ("s3://own/prefix/x.csv", "the platform keeps its own files there; copy the data"),
             ("s3://key:secret@bucket/key", "credentials, region and endpoint are those of the workers"),
             ("s3://bucket/key?endpoint_override=example.com", "credentials, region and endpoint"),
         ],
@@ -187,7 +192,7 @@ class TestPlaces:
     def test_other_places_are_refused_with_their_key(self, training: Training, path: str, words: str) -> None:
         (training.root / "link").symlink_to("/etc")
         with pytest.raises(InvalidConfig) as caught:
-            check_place(path, training.root, "data.val_path")
+            check_place(path, training.root, OWN, "data.val_path")
         assert caught.value.message.startswith("data.val_path is ")
         assert words in caught.value.message
         assert caught.value.details["field"] == "data.val_path"
@@ -203,13 +208,13 @@ class TestPlaces:
         "path", ["t.csv", "not/there.csv", "a/../t.csv", ".", "s3://b/k", "s3://b-1.x/a b/c", "sample:iris"]
     )
     def test_what_lies_inside_is_taken_whether_it_is_there_or_not(self, training: Training, path: str) -> None:
-        check_place(path, training.root)
+        check_place(path, training.root, OWN)
 
     def test_an_absolute_path_and_a_link_inside_are_taken(self, training: Training) -> None:
         training.put("t.csv", "a,b\n1,2\n")
         (training.root / "latest.csv").symlink_to("t.csv")
         for path in (str(training.root / "t.csv"), "latest.csv"):
-            check_place(path, training.root)
+            check_place(path, training.root, OWN)
             assert training.source(path).load().target.tolist() == [2]
 
     def test_the_source_itself_goes_nowhere_else(self, training: Training) -> None:
@@ -218,6 +223,13 @@ class TestPlaces:
             training.source("link/passwd").load()
         with pytest.raises(InvalidConfig, match=r"data.val_path is .*leads out"):
             training.csv("a,b\n1,2\n", val_path="../x.csv").load()
+
+    def test_nor_into_the_platforms_own_storage(self, training: Training) -> None:
+        config = Config.model_validate({"data": {"train_path": f"{OWN}/x.csv"}})
+        with pytest.raises(InvalidConfig, match="its own files there"):
+            Source(config, training.root, OWN).load()
+        with pytest.raises(InvalidConfig, match="its own files there"):
+            Source(config, training.root, OWN).paths()
 
     def test_a_link_among_the_files_of_a_directory(self, training: Training, tmp_path: Path) -> None:
         outside = tmp_path / "secret.csv"

@@ -183,10 +183,10 @@ def test_the_number_is_that_of_the_points(space: Space, n: int) -> None:
 
 
 def refused(space: Space, counts: Any, limit: int = LIMIT) -> GridTooLarge:
-    begun = time.perf_counter()
+    begun = time.thread_time()
     with pytest.raises(GridTooLarge) as caught:
         grid.count(space, counts, limit)
-    assert time.perf_counter() - begun < 1.0
+    assert time.thread_time() - begun < 1.0
     return caught.value
 
 

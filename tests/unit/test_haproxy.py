@@ -81,7 +81,7 @@ def test_only_the_service_speaks_tls_and_only_these_proxies_are_believed(tmp_pat
     certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     text = edited(tmp_path, True, ("10.0.0.0/8", "192.0.2.1"), (certificate, key))
     bound = [line.split(maxsplit=1)[1] for line in text.splitlines() if line.strip().startswith("bind")]
-    speaks = f"127.0.0.1:8000 ssl crt {tmp_path}/tls.pem alpn h2,http/1.1 ssl-min-ver TLSv1.2"
+    speaks = f"127.0.0.1:8000 ssl crt {tmp_path}/tls.pem alpn http/1.1 ssl-min-ver TLSv1.2"
     assert bound == ["127.0.0.1:9101", speaks, "127.0.0.1:8404"]
     assert text.count("acl trusted src 10.0.0.0/8 192.0.2.1") == 1
     assert (tmp_path / "tls.pem").readlink() == certificate

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tunesmith.errors import StorageUnavailable
-from tunesmith.storage import CHUNK, Storage, trial_key
+from tunesmith.storage import CHUNK, Storage, meets, trial_key
 
 
 @pytest.fixture
@@ -85,3 +85,50 @@ def test_everything_below_a_prefix_is_deleted_and_nothing_beside_it(storage: Sto
     assert storage.local is not None
     assert [path.name for path in (storage.local / "runs").iterdir()] == ["10"]
     assert b"".join(storage.read("runs/10/state")) == b"state"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3://own/a/b",
+        "s3://own/a/b/",
+        "s3://own/a/b/c/d",
+        "s3://own/a",
+        "s3://own",
+        "s3://own//a//b",
+        "s3://own/a/b?region=eu",
+        "s3://own?region=eu",
+        "s3://own/a/b#c",
+        "s3://user:p%2Fw@own/a/b",
+        "s3://own:443/a/b",
+        "s3://OWN/a/b",
+        "s3://own/%61/b",
+        "s3://own%2Fa/b",
+        "s3://o%77n/a/b",
+        "s3://user:p%2Fw@own/%61/b",
+        "s3://own/x/../a/b",
+        "s3://other/../own/a/b",
+        "s3://own/x/%2e%2e/a/b",
+    ],
+)
+def test_a_url_that_meets_the_platforms_own_storage(url: str) -> None:
+    assert meets(url, "s3://key:word@own/a/b/?endpoint_override=127.0.0.1:9000")
+    assert not meets(url, "/data/artifacts")
+
+
+@pytest.mark.parametrize(
+    "url", ["s3://other/a/b", "s3://own/a/bc", "s3://own/b", "s3://own/A/b", "s3://ow/n/a/b", "/own/a"]
+)
+def test_a_url_beside_the_platforms_own_storage(url: str) -> None:
+    assert not meets(url, "s3://own/a/b?region=eu")
+
+
+def test_a_storage_without_a_prefix_is_its_whole_bucket() -> None:
+    for own in ("s3://own", "s3://own/", "s3://own?region=eu"):
+        assert meets("s3://own/any/thing", own)
+        assert not meets("s3://other/any/thing", own)
+
+
+def test_a_storage_whose_prefix_is_encoded() -> None:
+    assert meets("s3://own/a b/c", "s3://own/a%20b")
+    assert meets("s3://own/a%20b/c", "s3://own/a%20b")

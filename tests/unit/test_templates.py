@@ -370,11 +370,11 @@ def test_a_long_template_is_rendered_fast() -> None:
     import time
 
     script = "echo ${x} 'a' \"b $(c)\" # d\ncat <<E\n${x}\nE\n" * 10_000
-    begun = time.perf_counter()
+    begun = time.thread_time()
     templates.render(script, ["x"], {"x": "a b"})
-    first = time.perf_counter() - begun
+    first = time.thread_time() - begun
     templates.render(script, ["x"], {"x": "c d"})
-    assert time.perf_counter() - begun - first < first
+    assert time.thread_time() - begun - first < first
     assert first < 20
 
 

@@ -25,7 +25,9 @@ from tuners.tools.repeats import Watch
 from tuners.tools.running import Failed, Stopped
 from tunesmith.domain import ProgramTool, TrialState
 from tunesmith.errors import StorageUnavailable
-from tunesmith.storage import Storage, run_key
+from tunesmith.storage import Storage, meets, run_key
+
+OWN_STORAGE = "the platform keeps its own files there; name another bucket or a prefix beside it, or leave it out"
 
 
 @dataclass
@@ -131,7 +133,7 @@ def execution_checkpoint(batch: Batch, evaluation: Evaluation) -> Iterator[Execu
     """The checkpoint of the evaluation's execution, with what an earlier attempt left there.
 
     Raises:
-        Failed: it cannot be written where `checkpoint_path` says.
+        Failed: it cannot be written where `checkpoint_path` says, or that is the platform's own storage.
         NoCheckpoint, OSError, StorageUnavailable: it cannot be read.
     """
     tool = batch.spec.tool
@@ -143,6 +145,8 @@ def execution_checkpoint(batch: Batch, evaluation: Evaluation) -> Iterator[Execu
             f"checkpoint_path {path!r}: where trials are isolated (TUNESMITH_TRIAL_USER, TUNESMITH_TRIAL_SANDBOX), "
             "none may name a directory of its node; leave it out, or write s3://bucket/prefix"
         )
+    if path is not None and meets(path, batch.artifacts):
+        raise Failed(f"checkpoint_path {shown(path)!r}: {OWN_STORAGE}")
     if path is None and storage.local is not None:
         yield _on_this_node(storage.local / key / KEPT, evaluation, named=False)
     elif path is None:

@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from tunesmith.errors import InvalidConfig
 from tunesmith.scenarios.parameters import nearest, shown
+from tunesmith.storage import meets
 
 S3, SAMPLE = "s3://", "sample:"
 SAMPLES = ("breast_cancer", "diabetes", "digits", "iris", "wine")
@@ -16,10 +17,11 @@ SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-def check_place(path: str, root: Path, key: str = "data.train_path") -> None:
+def check_place(path: str, root: Path, artifacts: str, key: str = "data.train_path") -> None:
     """Raise InvalidConfig that names the key and the remedy, unless trainings may read what the path names.
 
-    Nothing is read; whether something is there shows when the training runs. `root`: the training-data directory.
+    Nothing is read; whether something is there shows when the training runs. `root`: the training-data directory;
+    `artifacts`: the platform's own storage, which no training reads.
     """
     if "\0" in path:
         _refuse(key, path, "it holds a NUL character, which no path does; remove it")
@@ -29,7 +31,7 @@ def check_place(path: str, root: Path, key: str = "data.train_path") -> None:
             known = ", ".join(SAMPLES)
             _refuse(key, path, f"there is no sample {shown(name)}{nearest(name, SAMPLES)}; there are {known}")
     elif path.startswith(S3):
-        _check_object(path, key)
+        _check_object(path, artifacts, key)
     elif SCHEME.match(path):
         _refuse(key, path, "name a file of the training-data directory, s3://bucket/key, or sample:NAME")
     else:
@@ -56,7 +58,7 @@ def local_path(path: str, root: Path, key: str = "data.train_path") -> Path:
     return found
 
 
-def _check_object(path: str, key: str) -> None:
+def _check_object(path: str, artifacts: str, key: str) -> None:
     """S3 services and credentials are the administrator's to set: a URL with some would send requests anywhere."""
     bucket, _, name = path.removeprefix(S3).partition("/")
     if "@" in bucket or "?" in path:
@@ -68,6 +70,10 @@ def _check_object(path: str, key: str) -> None:
         )
     if not BUCKET.fullmatch(bucket) or not name:
         _refuse(key, path, "write s3://bucket/key")
+    if meets(path, artifacts):
+        _refuse(
+            key, path, "the platform keeps its own files there; copy the data to another bucket, or a prefix beside it"
+        )
 
 
 def _refuse(key: str, path: str, why: str) -> NoReturn:

@@ -17,9 +17,10 @@ class Deed(Value):
     kind: str
     """Who that is: `user`, `service`, `key` or `anonymous`."""
     action: str
-    """What, as the method and path of the operation: `POST /api/v1/experiments/{experiment_id}/trials`."""
+    """What, as the method and path of the operation: `POST /api/v1/experiments/{experiment_id}/trials`; of Optuna's
+    protocol, `gRPC DeleteStudy`."""
     target: str | None
-    """To what: the path that was asked for, percent-encoded, without its query."""
+    """To what: the path that was asked for, percent-encoded, without its query; over gRPC, `study/7` or `trial/7`."""
     address: str | None
     """From where: the address of the client."""
     status: int

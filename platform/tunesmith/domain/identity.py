@@ -150,6 +150,8 @@ class Principal(Value):
     """What was shown."""
     subjects: frozenset[str] = frozenset()
     """Who one is by id, for grants: `user:<id>` and `group:<id>` of each group."""
+    platform_reader: bool = False
+    """Whether it may see what is of all workspaces together: `read` in `main`, whichever the request is about."""
     platform_admin: bool = False
     """Whether it administrates the platform, as an admin of the workspace `main`, whichever the request is about."""
 

@@ -16,6 +16,7 @@ from tunesmith.optuna.server_guard import Guard
 from tunesmith.optuna.server_leases import Leases
 from tunesmith.optuna.server_service import LeasedService
 from tunesmith.optuna.storage import Storage
+from tunesmith.services.audit_log import AuditLog
 from tunesmith.services.recognizing import Recognizer
 from tunesmith.store import open_store
 
@@ -62,9 +63,10 @@ class OptunaServer:
         if not container:
             check_address(host, required)
         self._store = open_store(database)
+        self._log = AuditLog(self._store)
         self._grpc = grpc.server(
             ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="tunesmith-optuna"),
-            interceptors=[Guard(self._store, Recognizer(self._store, token, required))],
+            interceptors=[Guard(self._store, Recognizer(self._store, token, required), self._log)],
             options=OPTIONS,
         )
         self.host, self.port = host, self._listen(host, port, tls)
@@ -87,6 +89,7 @@ class OptunaServer:
         """Let running calls end, write what was held back, and close the database."""
         self._grpc.stop(GRACE_S).wait()
         self._leases.stop()
+        self._log.close()
         self._storage.close()
         self._store.close()
 

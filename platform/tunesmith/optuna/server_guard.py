@@ -9,8 +9,11 @@ from typing import Any
 import grpc
 
 from tunesmith.domain import Principal
+from tunesmith.domain.identity import NOBODY
 from tunesmith.errors import BadRequest, Conflict, Forbidden, NotFound, TunesmithError, Unauthenticated, Unavailable
+from tunesmith.optuna.server_audit import CallAudit
 from tunesmith.optuna.writing import WORKSPACE
+from tunesmith.services.audit_log import AuditLog
 from tunesmith.services.recognizing import Recognizer
 from tunesmith.store import Store
 
@@ -40,8 +43,8 @@ Call = Callable[[Any, grpc.ServicerContext], Any]
 class Guard(grpc.ServerInterceptor):
     """Refuses calls of whoever may not make them, and answers the platform's errors with their message."""
 
-    def __init__(self, store: Store, recognizer: Recognizer) -> None:
-        self._store, self._recognizer = store, recognizer
+    def __init__(self, store: Store, recognizer: Recognizer, log: AuditLog) -> None:
+        self._store, self._recognizer, self._audit = store, recognizer, CallAudit(log)
         self._handlers: dict[str, Any] = {}
         # It never changes, so it is asked once.
         self._of_study, self._of_trial = lru_cache(REMEMBERED)(self._study), lru_cache(REMEMBERED)(self._trial)
@@ -64,23 +67,31 @@ class Guard(grpc.ServerInterceptor):
         scope = "write" if name in WRITING else "read" if name.startswith(READING) else "run"
 
         def answer(request: Any, context: grpc.ServicerContext) -> Any:
+            asking, reply, code = NOBODY, None, None
             try:
                 asking = self._asking(context)
-                if not asking.may(scope):
-                    raise Forbidden(f"It needs the scope {scope!r}; {asking.name!r} is {asking.role} in the workspace")
-                if asking.attributes:  # studies show the inputs of runs
-                    raise Forbidden(f"{asking.name!r} is limited to model runs by {', '.join(asking.attributes)}")
-                self._check(request, asking)
-                before = WORKSPACE.set(asking.workspace_id)
-                try:
-                    return call(request, context)
-                finally:
-                    WORKSPACE.reset(before)
+                reply = self._answer(scope, asking, call, request, context)
+                return reply
             except (TunesmithError, ValueError) as error:
+                code = getattr(error, "code", None)
                 status = next((status for kind, status in STATUS if isinstance(error, kind)), grpc.StatusCode.INTERNAL)
                 context.abort(status, NO_TOKEN if isinstance(error, Unauthenticated) else str(error))
+            finally:
+                self._audit.record(name, request, reply, asking, context, code)
 
         return answer
+
+    def _answer(self, scope: str, asking: Principal, call: Call, request: Any, context: grpc.ServicerContext) -> Any:
+        if not asking.may(scope):
+            raise Forbidden(f"It needs the scope {scope!r}; {asking.name!r} is {asking.role} in the workspace")
+        if asking.attributes:  # studies show the inputs of runs
+            raise Forbidden(f"{asking.name!r} is limited to model runs by {', '.join(asking.attributes)}")
+        self._check(request, asking)
+        before = WORKSPACE.set(asking.workspace_id)
+        try:
+            return call(request, context)
+        finally:
+            WORKSPACE.reset(before)
 
     def _asking(self, context: grpc.ServicerContext) -> Principal:
         sent = {str(name): str(value) for name, value in context.invocation_metadata()}

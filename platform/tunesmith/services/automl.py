@@ -41,6 +41,7 @@ def train(
     template_name: str,
     given: Mapping[str, Any],
     data_root: Path,
+    artifacts: str,
     plan: Callable[[Experiment, Search], Planned],
     submitted_by: str | None = None,
 ) -> TrainedModel:
@@ -48,14 +49,15 @@ def train(
 
     Raises:
         MissingExtra: what the template needs is not installed.
-        InvalidConfig: a key is unknown, or its value is none, names nothing that there is, or leads out of `data_root`.
+        InvalidConfig: a key is unknown, or its value is none, names nothing that there is, or leads out of `data_root`
+            or into `artifacts`, the platform's own storage.
         InvalidOptimizer: the sampler cannot search that.
     """
     with _naming("model.type"):
         known = registry.template(template_name)
     known.item.check_installed()
     config = known.item.read(given)
-    files = _check_data(tx, config.data, data_root)
+    files = _check_data(tx, config.data, data_root, artifacts)
     spec = _spec(known, config, data_root, files)
     model_id, workspace = str(uuid.uuid4()), tx.workspace()
     experiment = tx.own_experiment(workspace, model_id, f"{template_name} model", spec, ["automl"])
@@ -107,12 +109,12 @@ def _spec(known: Known[type[Template]], config: Config, data_root: Path, files: 
     )
 
 
-def _check_data(tx: Tx, data: DataSection, root: Path) -> str | None:
+def _check_data(tx: Tx, data: DataSection, root: Path, artifacts: str) -> str | None:
     """Refuse places that may not be read; the key prefix of the dataset's files, where it is trained on one."""
     for key in ("train_path", "val_path"):
         path = getattr(data, key)
         if path is not None:
-            check_place(path, root, f"data.{key}")
+            check_place(path, root, artifacts, f"data.{key}")
     if data.dataset is None:
         return None
     with _naming("data.session"):

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from tunesmith.domain import Grant, Group, Quotas, Role, Workspace
-from tunesmith.errors import BadRequest, NotFound
+from tunesmith.errors import BadRequest, LastAdmin, NotFound
 from tunesmith.services.identity import check_name, present
 from tunesmith.store import Tx
+
+
+@contextmanager
+def keeping_an_admin(tx: Tx) -> Iterator[None]:
+    """For what may take the last admin of the platform away. Raises LastAdmin at the end if it did."""
+    before = tx.any_admin()
+    yield
+    if before and not tx.any_admin():
+        raise LastAdmin
 
 
 def add_group(tx: Tx, name: str) -> Group:

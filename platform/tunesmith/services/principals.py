@@ -45,6 +45,7 @@ def of_user(
         attributes=user.attributes,
         via=via,
         subjects=subjects,
+        platform_reader="read" in in_main,
         platform_admin="admin" in in_main,
     )
 
@@ -64,6 +65,7 @@ def operator(tx: Tx, workspace: str | None = None, kind: Literal["key", "anonymo
         role="admin",
         scopes=scopes_of("admin"),
         via="key" if kind == "key" else "none",
+        platform_reader=True,
         platform_admin=True,
     )
 

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 from sqlalchemy import case, delete, func, select
 
 from tunesmith.domain import Grant, Group, Role, User, utcnow
+from tunesmith.domain.identity import MAIN
 from tunesmith.errors import GroupNotFound
 from tunesmith.store.queries import Queries, taken
 from tunesmith.store.tables import grants, groups, members, model_grants, users, workspaces
@@ -97,6 +98,17 @@ class GrantQueries(Queries):
         for name, workspace_id, role in self.connection.execute(query.where(grants.c.subject.in_(subjects))):
             found.setdefault(name, (workspace_id, []))[1].append(role)
         return found
+
+    def any_admin(self) -> bool:
+        """Whether there is a user who is an admin of `main`: directly, or by a group."""
+        of_group = select("group:" + members.c.group_id).where(members.c.user_id == users.c.id)
+        query = (
+            select(users.c.id)
+            .join_from(grants, workspaces)
+            .join(users, (grants.c.subject == OF_USER) | grants.c.subject.in_(of_group.scalar_subquery()))
+        )
+        admins = query.where(workspaces.c.name == MAIN, grants.c.role == "admin", ~users.c.disabled)
+        return self.connection.scalar(admins.limit(1)) is not None
 
     def set_model_grants(self, workspace_id: str, model_id: str, subjects: Iterable[str]) -> None:
         """Say who may run a model, besides admins; nobody: everybody whose role lets run models."""

@@ -86,7 +86,7 @@ def train(
     """Ask for a training."""
     with store.write() as tx:
         config = {"data": {"train_path": "houses.csv"}, **(given or {})}
-        return automl.train(tx, REGISTRY, template, config, ROOT, planned, who)
+        return automl.train(tx, REGISTRY, template, config, ROOT, "", planned, who)
 
 
 def searched(**more: Any) -> dict[str, Any]:

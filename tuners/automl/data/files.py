@@ -41,24 +41,24 @@ class File:
         return self.filesystem.open_input_file(self.path)
 
 
-def parts_at(path: str, root: Path, key: str) -> list[Part]:
+def parts_at(path: str, root: Path, artifacts: str, key: str) -> list[Part]:
     """The files of the table that a path stands for, in order; `key`: of the configuration, where it comes from.
 
     Raises InvalidConfig: it leads where trainings may not read; InvalidData.
     """
-    check_place(path, root, key)
+    check_place(path, root, artifacts, key)
     if path.startswith(SAMPLE):
         return [sample(path.removeprefix(SAMPLE))]
     files = _objects(path) if path.startswith(S3) else _local_files(path, root, key)
     return [_opened(file) for file in files]
 
 
-def images_at(path: str, root: Path, key: str) -> list[tuple[Path, str]]:
+def images_at(path: str, root: Path, artifacts: str, key: str) -> list[tuple[Path, str]]:
     """The images `{path}/{class}/{file}.png` with their classes, in order; none: it is no such folder.
 
     Raises InvalidConfig, as `parts_at` does.
     """
-    check_place(path, root, key)
+    check_place(path, root, artifacts, key)
     if path.startswith((SAMPLE, S3)) or not (folder := local_path(path, root, key)).is_dir():
         return []
     found = sorted(file for file in folder.glob("*/*") if file.suffix.lower() in IMAGES and _is_shown(file))

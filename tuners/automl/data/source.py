@@ -115,7 +115,7 @@ class Source:
         """The files of a folder of images, `folder/<class>/<file>.png`, each with its class; none: it is no such."""
         key = "val_path" if validation else "train_path"
         path = getattr(self._data, key)
-        return [] if path is None else images_at(path, self._root, f"data.{key}")
+        return [] if path is None else images_at(path, self._root, self._artifacts, f"data.{key}")
 
     @cached_property
     def _train(self) -> list[Part]:
@@ -172,7 +172,7 @@ class Source:
         return pa.Table.from_batches(batches) if batches else pa.schema(map(part.schema.field, names)).empty_table()
 
     def _parts(self, path: str, key: str) -> list[Part]:
-        parts = parts_at(path, self._root, key)
+        parts = parts_at(path, self._root, self._artifacts, key)
         check_alike(parts)
         return parts
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 
-from serve_app.later import Later
 from tunesmith.domain.audit import DeedHere
 from tunesmith.errors import DatabaseUnavailable
+from tunesmith.services.later import Later
 from tunesmith.store import Store
 
-log = logging.getLogger("tunesmith.api")
+log = logging.getLogger("tunesmith.audit")
 
 WRITE_S = 0.1
 """Seconds until a record is written."""
@@ -23,7 +23,7 @@ KEPT = 20_000
 
 
 class AuditLog:
-    """What an application writes into the audit log; safe to share between threads."""
+    """What an application, or an Optuna server, writes into the audit log; safe to share between threads."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from tunesmith.errors import DatabaseUnavailable
 
-log = logging.getLogger("tunesmith.api")
+log = logging.getLogger("tunesmith.later")
 
 
 class Later:
