@@ -30,8 +30,8 @@ def refused(platform: Platform) -> str:
 
 def test_without_authentication_it_listens_on_loopback_only(tmp_path: Path) -> None:
     assert "loopback only" in refused(Platform(tmp_path / "d", TUNESMITH_HOST="0.0.0.0"))
-    assert "TUNESMITH_API_KEY" in refused(Platform(tmp_path / "d", TUNESMITH_MODE="prod"))
     assert not (tmp_path / "d" / "tunesmith.db").exists()
+    assert "TUNESMITH_API_KEY" in refused(Platform(tmp_path / "d", TUNESMITH_MODE="prod"))
 
 
 def test_a_taken_port_a_bad_setting_and_an_unwritable_directory_are_named(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from tabular_training import Watched, config_of, load, train
 
 from tuners.automl.data import open_source
 from tuners.automl.tabular import Classification, Regression
-from tuners.automl.tabular.ensemble import weights_of
+from tuners.automl.tabular.ensemble import scored, weights_of
 
 SMALL = {"epochs": 12, "patience": 4, "validation_split": 0.0}
 
@@ -34,6 +34,18 @@ def test_a_member_that_is_right_alone_is_alone() -> None:
     right, wrong = np.eye(2)[target] * 0.8 + 0.1, np.eye(2)[1 - target]
     folds = [{"target": target, "predictions": {"svm": wrong, "mlp": right}}]
     assert weights_of("classification", folds) == {"mlp": 1.0}
+
+
+def test_a_fold_is_measured_with_the_weights_that_the_others_found() -> None:
+    right = np.linspace(-1, 1, 5000)
+    folds = [
+        {"target": right, "predictions": {"mlp": right, "svm": -right}},
+        {"target": right, "predictions": {"mlp": -right, "svm": right}},
+        {"target": right, "predictions": {"mlp": -right, "svm": right, "linear": right}},
+    ]
+    assert [fold["metrics"]["r2"] > 0.9 for fold in scored("regression", folds)] == [False, False, False]
+    assert scored("regression", folds[1:])[1]["metrics"]["r2"] > 0.9
+    assert scored("regression", folds[:1])[0]["metrics"]["r2"] > 0.9
 
 
 def test_few_rows_say_little_of_the_members() -> None:

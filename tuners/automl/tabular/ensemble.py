@@ -47,7 +47,7 @@ class EnsembleTraining:
         self._cross_validate()
         weights = weights_of(self.problem.task, self.folds)
         model = voting(self.problem, [(name, self._fitted(name)) for name in weights], list(weights.values()))
-        found = scored(self.problem.task, self.folds, weights)
+        found = scored(self.problem.task, self.folds)
         return Trained(
             metrics={**self._measured(model), **crossing.summary(found)},
             write=lambda file: files.write(model, file),
@@ -72,7 +72,7 @@ class EnsembleTraining:
             if number <= len(self.folds):
                 continue
             self.folds.append(self._fold(inside, outside))
-            found = scored(self.problem.task, self.folds, weights_of(self.problem.task, self.folds))
+            found = scored(self.problem.task, self.folds)
             over = self.run.report(number, crossing.means(found), 100 * number / (len(rows) + 1))
             self.run.save(lambda: files.to_bytes({"folds": self.folds}))
             if over:
@@ -159,14 +159,25 @@ def error(task: Task, target: Array, predicted: Array) -> float:
     return float(np.mean(predicted.argmax(axis=1) != target)) + CLEAR * found
 
 
-def scored(task: Task, folds: Sequence[Mapping[str, Any]], weights: Mapping[str, float]) -> list[crossing.Fold]:
-    """The loss and the task's metrics of each fold."""
+def scored(task: Task, folds: Sequence[Mapping[str, Any]]) -> list[crossing.Fold]:
+    """The loss and the task's metrics of each fold, with the weights that the others found: its own ones flatter it."""
     found: list[crossing.Fold] = []
     for fold in folds:
+        weights = weights_of(task, [_like(fold, other) for other in folds if other is not fold] or [fold])
         parts = [weight * fold["predictions"][name] for name, weight in weights.items()]
         target, predicted = fold["target"], np.sum(parts, axis=0)
         found.append({"metrics": {"val_loss": loss(task, target, predicted), **scores(task, target, predicted)}})
     return found
+
+
+def _like(fold: Mapping[str, Any], other: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The other fold, with the members alone that this one has too."""
+    return {
+        **other,
+        "predictions": {
+            name: other["predictions"][name] for name in fold["predictions"] if name in other["predictions"]
+        },
+    }
 
 
 def predictions(task: Task, model: Any, rows: Rows) -> Array:
