@@ -12,6 +12,7 @@ from serve_app.signing_in.jwts import Jwts
 from tunesmith.domain import Principal, Token, User
 from tunesmith.errors import DatabaseUnavailable
 from tunesmith.services import principals
+from tunesmith.services.recognizing import Operators
 from tunesmith.services.tokens import FRESH_S, SHAPE, TokenCache, use_is_noted
 from tunesmith.store import Store
 
@@ -29,7 +30,7 @@ class Identities:
         """`fresh_s`: seconds that an answer counts; `jwts`: what recognizes those of issuers."""
         self._store, self._fresh_s, self._jwts = store, fresh_s, jwts
         self._tokens = TokenCache(store, fresh_s)
-        self._operators: dict[tuple[str, str | None], Principal] = {}
+        self._operators = Operators(store)
         self._anybody, self._anybody_until = False, 0.0
         self._open()
 
@@ -51,12 +52,11 @@ class Identities:
 
     async def operator(self, kind: Literal["key", "anonymous"], workspace: str | None = None) -> Principal:
         """Whoever holds the platform's key, or anybody where nobody needs one."""
-        known = self._operators.get((kind, workspace))
-        if known is None:
-            loop = asyncio.get_running_loop()
-            known = await loop.run_in_executor(self._readers, self._operator, kind, workspace)
-            self._operators[kind, workspace] = known
-        return known
+        known = self._operators.known(kind, workspace)
+        if known is not None:
+            return known
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._readers, self._operators.look_up, kind, workspace)
 
     async def anybody(self) -> bool:
         """Whether there is somebody who may sign in."""
@@ -76,13 +76,6 @@ class Identities:
         # Apart from what serves requests: tokens are still recognized when all of those threads wait.
         self._readers = ThreadPoolExecutor(4, "identity")
         self._writer = ThreadPoolExecutor(1, "token-use")
-
-    def _operator(self, kind: Literal["key", "anonymous"], workspace: str | None) -> Principal:
-        if workspace is None:
-            with self._store.write() as tx:
-                tx.default_workspace()  # there from now on, if it was not
-        with self._store.read() as tx:
-            return principals.operator(tx, workspace, kind)
 
     async def _holder_elsewhere(self, secret: str, workspace: str | None) -> Principal | None:
         asked, user = time.monotonic(), await self._jwts.user(secret) if self._jwts is not None else None

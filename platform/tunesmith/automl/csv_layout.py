@@ -8,6 +8,7 @@ import io
 from dataclasses import dataclass
 
 from tunesmith.automl.problems import check_columns, invalid, invalid_line
+from tunesmith.csv_separators import separator_of
 from tunesmith.errors import InvalidData
 
 SEPARATORS = ",;\t"
@@ -19,8 +20,6 @@ MISSING = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None",
 """Cells that say that a value is missing."""
 NUMBER = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$|^[+-]?(?i:inf|infinity|nan)$"
 """Cells that are numbers."""
-LARGEST_CELL = 16 << 20
-"""Characters of a cell, at most."""
 BINARY = "it holds a NUL byte, as no CSV file in UTF-8 does; save it as CSV in UTF-8, or as Parquet"
 
 
@@ -53,7 +52,7 @@ def layout_of(name: str, head: bytes, whole: bool) -> Layout:
     if blank == len(lines):
         raise invalid(name, "the file holds only blank lines; its first line has to name the columns")
     first = lines[blank : blank + LINES]
-    separator = max(SEPARATORS, key=lambda candidate: _fit(first, candidate))
+    separator = separator_of(first, SEPARATORS)
     reader = csv.reader(lines[blank:], delimiter=separator)
     columns = [column.strip() for column in next(reader)]
     ends = blank + reader.line_num
@@ -80,13 +79,3 @@ def _decoded(name: str, head: bytes, whole: bool) -> str:
         return codecs.getincrementaldecoder("utf-8")().decode(head, whole).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise not_utf8(name, head.count(b"\n", 0, error.start) + 1) from None
-
-
-def _fit(lines: list[str], separator: str) -> tuple[float, int]:
-    """How well a separator fits: the share of rows as wide as the header, and the width."""
-    try:
-        rows = [row for row in csv.reader(lines, delimiter=separator) if row]
-    except csv.Error:
-        return 0, 0
-    width = len(rows[0]) if rows else 0
-    return (sum(len(row) == width for row in rows) / len(rows), width) if width > 1 else (0, 0)

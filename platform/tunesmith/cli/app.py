@@ -74,9 +74,7 @@ app = typer.Typer(
     epilog=exits.EPILOG,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-database = typer.Typer(no_args_is_help=True, help="The database's tables: upgrade, current.", epilog=exits.EPILOG)
 all_jobs = typer.Typer(invoke_without_command=True, epilog=exits.EPILOG)
-notifications = typer.Typer(no_args_is_help=True, help="Notifications: list, resend, test.", epilog=exits.EPILOG)
 
 PLATFORM, WORK, RESULTS = "The platform", "Jobs", "Experiments and results"
 COMMANDS = (
@@ -134,40 +132,30 @@ for _name, _command in JOB_COMMANDS:
     all_jobs.command(_name, epilog=exits.EPILOG)(_command)
 all_jobs.callback()(jobs.list_jobs)
 app.add_typer(all_jobs, name="jobs", rich_help_panel=WORK)
-database.command("upgrade", epilog=exits.EPILOG)(admin.upgrade)
-database.command("current", epilog=exits.EPILOG)(admin.current)
-app.add_typer(database, name="db", rich_help_panel=PLATFORM)
-PEOPLE = (
-    ("user", "Users and programs, and their tokens.", users.COMMANDS),
-    ("group", "Groups of users.", people.GROUP_COMMANDS),
-    ("workspace", "Workspaces, and who may do what in them.", people.WORKSPACE_COMMANDS),
-    ("token", "Your own tokens.", me.TOKEN_COMMANDS),
-)
-for _group, _help, _commands in PEOPLE:
-    _typer = typer.Typer(no_args_is_help=True, help=_help, epilog=exits.EPILOG)
-    for _name, _command in _commands:
-        _typer.command(_name, epilog=exits.EPILOG)(_command)
-    app.add_typer(_typer, name=_group, rich_help_panel=PLATFORM)
-_secrets = typer.Typer(no_args_is_help=True, help="Secrets that trials are given by name.", epilog=exits.EPILOG)
-for _name, _command in secrets.COMMANDS:
-    _secrets.command(_name, epilog=exits.EPILOG)(_command)
-app.add_typer(_secrets, name="secret", rich_help_panel=WORK)
 GROUPS = (
-    ("sessions", "Sessions: workspaces of datasets and scenarios.", sessions.COMMANDS),
-    ("data", "Datasets of a session.", data.COMMANDS),
-    ("scenarios", "Scenarios: algorithms on datasets, compared by their KPIs.", scenarios.COMMANDS),
-    ("runs", "Models and their runs.", runs.COMMANDS),
-    ("automl", "Models trained from templates.", automl.COMMANDS),
+    (
+        "db",
+        "The database's tables: upgrade, current.",
+        PLATFORM,
+        (("upgrade", admin.upgrade), ("current", admin.current)),
+    ),
+    ("user", "Users and programs, and their tokens.", PLATFORM, users.COMMANDS),
+    ("group", "Groups of users.", PLATFORM, people.GROUP_COMMANDS),
+    ("workspace", "Workspaces, and who may do what in them.", PLATFORM, people.WORKSPACE_COMMANDS),
+    ("token", "Your own tokens.", PLATFORM, me.TOKEN_COMMANDS),
+    ("secret", "Secrets that trials are given by name.", WORK, secrets.COMMANDS),
+    ("sessions", "Sessions: workspaces of datasets and scenarios.", RESULTS, sessions.COMMANDS),
+    ("data", "Datasets of a session.", RESULTS, data.COMMANDS),
+    ("scenarios", "Scenarios: algorithms on datasets, compared by their KPIs.", RESULTS, scenarios.COMMANDS),
+    ("runs", "Models and their runs.", RESULTS, runs.COMMANDS),
+    ("automl", "Models trained from templates.", RESULTS, automl.COMMANDS),
+    ("notify", "Notifications: list, resend, test.", WORK, notify.COMMANDS),
 )
-for _group, _help, _commands in GROUPS:
+for _group, _help, _panel, _commands in GROUPS:
     _typer = typer.Typer(no_args_is_help=True, help=_help, epilog=exits.EPILOG)
     for _name, _command in _commands:
         _typer.command(_name, epilog=exits.EPILOG)(_command)
-    app.add_typer(_typer, name=_group, rich_help_panel=RESULTS)
-notifications.command("list", epilog=exits.EPILOG)(notify.list_notifications)
-notifications.command("resend", epilog=exits.EPILOG)(notify.resend)
-notifications.command("test", epilog=exits.EPILOG)(notify.try_channel)
-app.add_typer(notifications, name="notify", rich_help_panel=WORK)
+    app.add_typer(_typer, name=_group, rich_help_panel=_panel)
 
 
 def _print_version(asked: bool) -> None:

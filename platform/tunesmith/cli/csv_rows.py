@@ -9,8 +9,9 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from tunesmith.automl.csv_layout import HEAD, LARGEST_CELL, MISSING, NUMBER, Layout, layout_of, not_utf8
+from tunesmith.automl.csv_layout import HEAD, MISSING, NUMBER, Layout, layout_of, not_utf8
 from tunesmith.automl.problems import invalid, invalid_line, invalid_width
+from tunesmith.csv_separators import LARGEST_CELL
 
 NUMBER_CELL = re.compile(NUMBER, re.ASCII)
 

@@ -67,3 +67,6 @@ def try_channel(
 
 def _row(one: NotificationAnswer) -> tuple[object, ...]:
     return one.id, one.state, one.channel, one.name, one.status, one.attempts, one.next_at, one.last_error
+
+
+COMMANDS = (("list", list_notifications), ("resend", resend), ("test", try_channel))

@@ -10,7 +10,8 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
-from tunesmith.etl.csv_text import LARGEST_CELL, Layout, as_utf8, layout_of, lines_of
+from tunesmith.csv_separators import LARGEST_CELL
+from tunesmith.etl.csv_text import Layout, as_utf8, layout_of, lines_of
 from tunesmith.etl.messages import Messages, Unreadable
 from tunesmith.etl.sheets import CELLS, ROWS, Sheet, blanks_dropped, column_names, without_blank_rows
 from tunesmith.etl.staging import empty_block

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from tunesmith.csv_separators import separator_of
 from tunesmith.etl.messages import Messages, Unreadable
 
 MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 SEPARATORS = ",;\t|"
 SAMPLE = 65536
 CHUNK = 1 << 20
-LARGEST_CELL = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def layout_of(path: Path) -> Layout:
         told, before, lines = lines[0][4], before + 1, lines[1:]
     if not any(line.strip() for line in lines):
         raise Unreadable("the file holds no rows, not even the columns' names")
-    separator = told or max(SEPARATORS, key=lambda candidate: _fit(lines, candidate))
+    separator = told or separator_of(lines, SEPARATORS)
     reader = csv.reader(lines, delimiter=separator)
     header = next(row for row in reader if row)
     if not whole and reader.line_num == len(lines):
@@ -131,13 +131,3 @@ def _without_mark(start: bytes) -> str:
         if zeros.count(0) > len(zeros) * 0.6:
             return encoding
     raise Unreadable("the file holds NUL bytes, as no text does")
-
-
-def _fit(lines: list[str], separator: str) -> tuple[float, int]:
-    """How well a separator fits: the share of rows as wide as the header, and the width."""
-    try:
-        rows = [row for row in csv.reader(lines, delimiter=separator) if row]
-    except csv.Error:
-        return 0, 0
-    width = len(rows[0]) if rows else 0
-    return (sum(len(row) == width for row in rows) / len(rows), width) if width > 1 else (0, 0)

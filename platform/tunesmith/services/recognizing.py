@@ -12,6 +12,28 @@ from tunesmith.services.tokens import SHAPE, TokenCache, use_is_noted
 from tunesmith.store import Store
 
 
+class Operators:
+    """Whoever holds the platform's key, and anybody where nobody needs one, by workspace; safe to share."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._known: dict[tuple[str, str | None], Principal] = {}
+
+    def known(self, kind: Literal["key", "anonymous"], workspace: str | None) -> Principal | None:
+        """Who that is in the workspace of this name, or in `main`, if that is known; it asks nobody."""
+        return self._known.get((kind, workspace))
+
+    def look_up(self, kind: Literal["key", "anonymous"], workspace: str | None) -> Principal:
+        """The same, as the database says. Raises WorkspaceNotFound, DatabaseUnavailable."""
+        if workspace is None:
+            with self._store.write() as tx:
+                tx.default_workspace()  # there from now on, if it was not
+        with self._store.read() as tx:
+            found = principals.operator(tx, workspace, kind)
+        self._known[kind, workspace] = found
+        return found
+
+
 class Recognizer:
     """Finds out who asks; what changed in the database is seen within 5 s."""
 
@@ -20,7 +42,7 @@ class Recognizer:
         self._store, self._required = store, required
         self._key = None if key is None else key.encode()
         self._tokens = TokenCache(store)
-        self._operators: dict[tuple[str, str | None], Principal] = {}
+        self._operators = Operators(store)
 
     def principal(self, given: str, workspace: str | None = None) -> Principal:
         """Who sent this as a key or token (empty: nothing), in the workspace of this name or their own.
@@ -53,10 +75,4 @@ class Recognizer:
         return principal
 
     def _operator(self, kind: Literal["key", "anonymous"], workspace: str | None) -> Principal:
-        known = self._operators.get((kind, workspace))
-        if known is None:
-            with self._store.write() as tx:
-                tx.default_workspace()  # there from now on, if it was not
-                known = principals.operator(tx, workspace, kind)
-            self._operators[kind, workspace] = known
-        return known
+        return self._operators.known(kind, workspace) or self._operators.look_up(kind, workspace)

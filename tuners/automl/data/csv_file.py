@@ -13,8 +13,9 @@ from pyarrow import csv as arrow_csv
 
 from tuners.automl.data.part import Part
 from tuners.automl.data.problems import reading
-from tunesmith.automl.csv_layout import LARGEST_CELL, MISSING, layout_of, not_utf8
+from tunesmith.automl.csv_layout import MISSING, layout_of, not_utf8
 from tunesmith.automl.problems import invalid, invalid_line, invalid_width
+from tunesmith.csv_separators import LARGEST_CELL
 from tunesmith.errors import InvalidData
 
 BLOCK = 4 << 20
